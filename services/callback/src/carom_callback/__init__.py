@@ -1,0 +1,1 @@
+"""Message in, signed webhook out: delivers the final result of a job to its callback URL."""

@@ -1,0 +1,148 @@
+"""Consuming, for as long as the process lives: one channel a queue, reconnects by itself."""
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+import pamqp.decode
+
+from carom_common.adapters.amqp.acks import AckBatch
+from carom_common.adapters.amqp.channel import Channel
+from carom_common.adapters.amqp.connection import Connection, connect
+from carom_common.adapters.amqp.errors import BrokerError, BrokerUnavailable
+from carom_common.adapters.amqp.wire import Properties
+from carom_common.telemetry.logging import get_logger
+
+RECONNECT_SECONDS = 1.0
+
+log = get_logger()
+
+
+class Delivery:
+    """A message that the broker waits for us to ack. Once `alive` is false it has gone back to its queue."""
+
+    __slots__ = ("_batch", "_channel", "_properties", "body", "queue", "redelivered", "routing_key", "tag")
+
+    def __init__(
+        self,
+        queue: str,
+        tag: int,
+        redelivered: bool,
+        routing_key: str,
+        properties: Properties,
+        body: bytes,
+        channel: Channel,
+        batch: AckBatch,
+    ) -> None:
+        self.queue = queue
+        self.tag = tag
+        self.redelivered = redelivered
+        self.routing_key = routing_key
+        self.body = body
+        self._properties = properties
+        self._channel = channel
+        self._batch = batch
+
+    @property
+    def message_id(self) -> str:
+        return self._properties.message_id
+
+    @property
+    def headers(self) -> dict[str, Any]:
+        table = self._properties.headers
+        return dict(pamqp.decode.field_table(table)[1]) if table else {}
+
+    @property
+    def alive(self) -> bool:
+        return not self._channel.closed.done()
+
+    def ack(self) -> None:
+        self._batch.ack(self.tag)
+
+    def requeue(self) -> None:
+        """Hand the message back; the broker counts it as a failed delivery."""
+        self._batch.requeue(self.tag)
+
+
+class Consumer:
+    """Delivers from several queues to one callback, which must return at once."""
+
+    def __init__(
+        self,
+        url: str,
+        name: str,
+        prefetch: Mapping[str, int],
+        on_delivery: Callable[[Delivery], None],
+        declare: Callable[[], Awaitable[None]],
+    ) -> None:
+        self._url = url
+        self._name = name
+        self._prefetch = prefetch
+        self._on_delivery = on_delivery
+        self._declare = declare
+        self._connection: Connection | None = None
+        self._consuming: list[tuple[Channel, str, AckBatch]] = []
+        self._stopping = False
+
+    @property
+    def consuming(self) -> bool:
+        """Every queue has its consumer."""
+        return len(self._consuming) == len(self._prefetch) and not any(c.closed.done() for c, _, _ in self._consuming)
+
+    async def run(self) -> None:
+        """Keep consuming until `drain()` or cancellation."""
+        while not self._stopping:
+            try:
+                await self._hold_connection()
+            except BrokerError as error:
+                if self._stopping:
+                    return
+                log.warning("consumer_disconnected", reason=str(error))
+                if "404" in str(error) or "cancelled the consumer" in str(error):
+                    with contextlib.suppress(BrokerError):
+                        await self._declare()
+            await asyncio.sleep(RECONNECT_SECONDS)
+
+    async def drain(self) -> None:
+        """Stop taking deliveries; those that are out can still be acked."""
+        self._stopping = True
+        for channel, consumer_tag, _ in self._consuming:
+            with contextlib.suppress(BrokerError, TimeoutError):
+                await asyncio.wait_for(channel.cancel(consumer_tag), 2)
+
+    async def close(self) -> None:
+        """Send the last acks and close; the broker requeues the rest."""
+        self._stopping = True
+        for _, _, batch in self._consuming:
+            batch.flush()
+        if self._connection is not None:
+            await self._connection.close()
+
+    async def _hold_connection(self) -> None:
+        self._connection = connection = await connect(self._url, f"{self._name} consume")
+        try:
+            for queue, prefetch in self._prefetch.items():
+                channel = await connection.channel()
+                batch = AckBatch(channel)
+                tag = await channel.consume(queue, prefetch, self._deliver_from(queue, channel, batch))
+                self._consuming.append((channel, tag, batch))
+            await asyncio.wait(
+                {channel.closed for channel, _, _ in self._consuming}, return_when=asyncio.FIRST_COMPLETED
+            )
+            for channel, _, _ in self._consuming:
+                if channel.closed.done():
+                    channel.closed.result()
+        finally:
+            self._consuming = []
+            connection.abort(BrokerUnavailable("consumer restarts"))
+
+    def _deliver_from(
+        self, queue: str, channel: Channel, batch: AckBatch
+    ) -> Callable[[int, bool, str, Properties, bytes], None]:
+        on_delivery = self._on_delivery
+
+        def deliver(tag: int, redelivered: bool, routing_key: str, properties: Properties, body: bytes) -> None:
+            on_delivery(Delivery(queue, tag, redelivered, routing_key, properties, body, channel, batch))
+
+        return deliver

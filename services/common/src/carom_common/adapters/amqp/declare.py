@@ -1,0 +1,62 @@
+"""Declaring the topology, through FastStream: idempotent, and the same on every supported broker version."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import cast
+
+from aio_pika.exceptions import AMQPError
+from faststream.rabbit import ExchangeType, QueueType, RabbitBroker, RabbitExchange, RabbitQueue
+from faststream.rabbit.schemas.queue import QuorumQueueArgs
+
+from carom_common.adapters.amqp.errors import BrokerError
+from carom_common.telemetry.logging import get_logger
+from carom_common.topology import EXCHANGES, QUEUES
+
+DECLARE_SECONDS = 120.0
+RETRY_SECONDS = 2.0
+
+log = get_logger()
+
+
+async def declare_topology(url: str) -> None:
+    """Declare every exchange, queue and binding.
+
+    Raises BrokerError; a queue that exists with other arguments is named in it (PRECONDITION_FAILED).
+    """
+    broker = RabbitBroker(url, logger=None, fail_fast=True)
+    try:
+        async with asyncio.timeout(DECLARE_SECONDS):
+            await broker.connect()
+            exchanges = {
+                name: await broker.declare_exchange(RabbitExchange(name, type=ExchangeType.TOPIC, durable=True))
+                for name in EXCHANGES
+            }
+            for queue in QUEUES:
+                arguments = cast(QuorumQueueArgs, dict(queue.arguments))
+                declared = await broker.declare_queue(
+                    RabbitQueue(queue.name, queue_type=QueueType.QUORUM, durable=True, arguments=arguments)
+                )
+                await declared.bind(exchanges[queue.exchange], queue.binding)
+    except (AMQPError, OSError, TimeoutError, RuntimeError) as error:
+        raise BrokerError(f"cannot declare the topology: {error or type(error).__name__}") from error
+    finally:
+        await broker.stop()
+
+
+def declarer(url: str) -> Callable[[], Awaitable[None]]:
+    async def declare() -> None:
+        await declare_topology(url)
+
+    return declare
+
+
+async def declare_when_up(url: str) -> None:
+    """Declare the topology as soon as the broker can be reached, however long that takes."""
+    while True:
+        try:
+            await declare_topology(url)
+        except BrokerError as error:
+            log.warning("waiting_for_broker", reason=str(error))
+            await asyncio.sleep(RETRY_SECONDS)
+        else:
+            return

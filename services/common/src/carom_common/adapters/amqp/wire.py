@@ -1,0 +1,122 @@
+"""Frames of the hot path, by hand: publish, deliver, return, ack (AMQP 0-9-1 specification, sections 2.3 and 4.2).
+
+Everything else goes through pamqp. Nothing here does I/O.
+"""
+
+import struct
+from typing import NamedTuple
+
+FRAME_END = b"\xce"
+METHOD, HEADER, BODY, HEARTBEAT = 1, 2, 3, 8
+HEARTBEAT_FRAME = b"\x08\x00\x00\x00\x00\x00\x00\xce"
+FRAME_OVERHEAD = 8
+
+BASIC_PUBLISH, BASIC_RETURN, BASIC_DELIVER = 0x3C0028, 0x3C0032, 0x3C003C
+BASIC_ACK, BASIC_NACK = 0x3C0050, 0x3C0078
+_CONTENT_TYPE, _HEADERS, _DELIVERY_MODE, _MESSAGE_ID = 0x8000, 0x2000, 0x1000, 0x0080
+
+_frame_head = struct.Struct(">BHI")
+_header_head = struct.Struct(">HHQH")
+_ack = struct.Struct(">BHIIQBB")
+_u64 = struct.Struct(">Q")
+_u32 = struct.Struct(">I")
+_u16 = struct.Struct(">H")
+
+
+class Properties(NamedTuple):
+    """The message properties that Carom uses; `headers` is the undecoded table."""
+
+    message_id: str
+    headers: bytes
+
+
+def short_string(text: str) -> bytes:
+    raw = text.encode()
+    return bytes((len(raw),)) + raw
+
+
+def publish_prefix(channel: int, exchange: str, routing_key: str) -> bytes:
+    """The Basic.Publish method frame, mandatory: the same bytes for every message of one exchange and key."""
+    payload = _u32.pack(BASIC_PUBLISH) + b"\x00\x00" + short_string(exchange) + short_string(routing_key) + b"\x01"
+    return _frame_head.pack(METHOD, channel, len(payload)) + payload + FRAME_END
+
+
+def content(channel: int, body: bytes, message_id: str, headers: bytes, frame_max: int) -> bytes:
+    """Header and body frames of a persistent JSON message; `headers` is an encoded table or empty."""
+    flags = _CONTENT_TYPE | _DELIVERY_MODE | _MESSAGE_ID | (_HEADERS if headers else 0)
+    properties = b"\x10application/json" + headers + b"\x02" + short_string(message_id)
+    header = _header_head.pack(60, 0, len(body), flags) + properties
+    parts = [_frame_head.pack(HEADER, channel, len(header)), header, FRAME_END]
+    room = frame_max - FRAME_OVERHEAD
+    for start in range(0, len(body), room):
+        chunk = body[start : start + room]
+        parts += (_frame_head.pack(BODY, channel, len(chunk)), chunk, FRAME_END)
+    return b"".join(parts)
+
+
+def ack(channel: int, tag: int, multiple: bool) -> bytes:
+    return _ack.pack(METHOD, channel, 13, BASIC_ACK, tag, multiple, 0xCE)
+
+
+def nack(channel: int, tag: int, multiple: bool, requeue: bool) -> bytes:
+    return _ack.pack(METHOD, channel, 13, BASIC_NACK, tag, multiple | requeue << 1, 0xCE)
+
+
+def parse_ack(payload: bytes) -> tuple[int, bool]:
+    """Delivery tag and `multiple` of a Basic.Ack or Basic.Nack from the broker."""
+    return _u64.unpack_from(payload, 4)[0], bool(payload[12] & 1)
+
+
+def parse_deliver(payload: bytes) -> tuple[str, int, bool, str]:
+    """Consumer tag, delivery tag, redelivered and routing key of a Basic.Deliver."""
+    end = 5 + payload[4]
+    consumer_tag = payload[5:end].decode()
+    tag = _u64.unpack_from(payload, end)[0]
+    key_at = end + 10 + payload[end + 9]
+    routing_key = payload[key_at + 1 : key_at + 1 + payload[key_at]].decode()
+    return consumer_tag, tag, bool(payload[end + 8]), routing_key
+
+
+def parse_return(payload: bytes) -> tuple[int, str]:
+    """Reply code and text of a Basic.Return."""
+    return _u16.unpack_from(payload, 4)[0], payload[7 : 7 + payload[6]].decode()
+
+
+def parse_header(payload: bytes) -> tuple[int, Properties]:
+    """Body size and properties of a content header frame; properties that Carom does not use are skipped."""
+    _, _, size, flags = _header_head.unpack_from(payload)
+    at, headers, message_id = 14, b"", ""
+    for bit in (0x8000, 0x4000, 0x2000, 0x1000, 0x0800, 0x0400, 0x0200, 0x0100, 0x0080):
+        if not flags & bit:
+            continue
+        if bit == _HEADERS:
+            end = at + 4 + _u32.unpack_from(payload, at)[0]
+            headers, at = payload[at:end], end
+        elif bit in (_DELIVERY_MODE, 0x0800):  # delivery mode and priority are octets
+            at += 1
+        else:
+            end = at + 1 + payload[at]
+            if bit == _MESSAGE_ID:
+                message_id = payload[at + 1 : end].decode("utf-8", "replace")
+            at = end
+    return size, Properties(message_id, headers)
+
+
+def split(buffer: bytearray) -> list[tuple[int, int, bytes]]:
+    """Take every complete frame off the front of the buffer as (type, channel, payload).
+
+    Raises ValueError when the peer does not speak AMQP frames.
+    """
+    frames: list[tuple[int, int, bytes]] = []
+    at, end = 0, len(buffer)
+    while end - at >= FRAME_OVERHEAD:
+        kind, channel, size = _frame_head.unpack_from(buffer, at)
+        stop = at + 7 + size
+        if stop >= end:
+            break
+        if buffer[stop] != 0xCE:
+            raise ValueError("frame without an end octet")
+        frames.append((kind, channel, bytes(buffer[at + 7 : stop])))
+        at = stop + 1
+    del buffer[:at]
+    return frames

@@ -1,0 +1,71 @@
+"""The address policy at the two places aiohttp offers: after a name is resolved, and before a socket is opened.
+
+Only the second sees IP literals, and only it is the guarantee; the first drops refused addresses from a mixed answer
+and keeps a refusal from being lost among the errors of several attempts, which aiohappyeyeballs joins into a text.
+"""
+
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+
+from aiohttp import AddrInfoType
+from aiohttp.abc import AbstractResolver, ResolveResult
+from aiohttp.resolver import ThreadedResolver
+
+from carom_common.adapters.egress.errors import AddressRefused
+from carom_common.domain.address_policy import AddressPolicy
+
+# The socket factory is not told the host. It runs in the caller's context or a copy of it (the tasks of a race between
+# addresses), never in one shared between calls; the resolver, whose task is shared, asks the policy by name instead.
+_host_allowed: ContextVar[bool] = ContextVar("carom_egress_host_allowed", default=False)
+
+
+@contextmanager
+def allowed_host() -> Iterator[None]:
+    """Connections opened inside go to a host whose name the operator allows."""
+    token = _host_allowed.set(True)
+    try:
+        yield
+    finally:
+        _host_allowed.reset(token)
+
+
+class Guard(AbstractResolver):
+    """Resolver and socket factory of the egress connector."""
+
+    def __init__(self, policy: AddressPolicy) -> None:
+        self._policy = policy
+        self._resolver = ThreadedResolver()
+
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
+    ) -> list[ResolveResult]:
+        try:
+            found = await self._resolver.resolve(host, port, family)
+        except UnicodeError as error:  # a label of more than 63 characters does not get as far as DNS
+            raise socket.gaierror(socket.EAI_NONAME, "not a host name") from error
+        rule = self._policy.host_rule(host)
+        if rule == "deny":
+            raise AddressRefused(f"{host} is denied by configuration")
+        allowed: list[ResolveResult] = []
+        why = f"{host} has no address"
+        for result in found:
+            refusal = self._policy.refusal(result["host"], host_allowed=rule == "allow")
+            if refusal is None:
+                allowed.append(result)
+            else:
+                why = refusal
+        if not allowed:
+            raise AddressRefused(why)
+        return allowed
+
+    async def close(self) -> None:
+        await self._resolver.close()
+
+    def open_socket(self, info: AddrInfoType) -> socket.socket:
+        family, kind, protocol, _, address = info
+        why = self._policy.refusal(str(address[0]), host_allowed=_host_allowed.get())
+        if why is not None:
+            raise AddressRefused(why)
+        return socket.socket(family, kind, protocol)

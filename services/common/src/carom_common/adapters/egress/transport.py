@@ -1,0 +1,243 @@
+"""The guarded transport, the only way out: an httpx transport outside, one aiohttp connection pool inside.
+
+aiohttp repeats a GET, HEAD, OPTIONS, TRACE, PUT or DELETE once on its own when a reused connection turns out closed
+(RFC 9110, 9.2.2 allows it for idempotent methods). That is inside one attempt and is left as it is.
+"""
+
+import re
+from collections.abc import AsyncIterator, Mapping
+from typing import Final, Protocol
+
+import aiohttp
+import httpx
+from multidict import CIMultiDict
+from yarl import URL
+
+from carom_common.adapters.egress.errors import EgressError, refused, translate
+from carom_common.adapters.egress.guard import Guard, allowed_host
+from carom_common.domain.address_policy import AddressPolicy
+
+# Below the 5 s after which Node closes an idle connection, so that a POST is seldom sent into a closing one.
+KEEPALIVE_SECONDS: Final = 4.0
+
+_URL = re.compile(r"[A-Za-z0-9\-._~:/?#\[\]@!$&'()*+,;=%]+")  # RFC 3986, 2: sent as it is; anything else is quoted
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_NO_TIMEOUT = aiohttp.ClientTimeout(total=None, sock_connect=None)
+# They are replaced, not chained: their texts and attributes hold the URL and headers, which a log must not show.
+_ERRORS = (aiohttp.ClientError, OSError, ValueError)
+
+# Framing is the transport's business: a wrong Content-Length would shift the next request on a shared connection.
+_FRAMING: Final = frozenset(
+    {"connection", "content-length", "expect", "keep-alive", "proxy-connection", "te", "trailer"}
+    | {"transfer-encoding", "upgrade"}
+)
+
+
+def parse_url(url: str) -> URL:
+    """An absolute http(s) URL without credentials; EgressError `invalid-url` otherwise."""
+    try:
+        target = URL(url, encoded=True) if _URL.fullmatch(url) else _quoted(url)
+        host, scheme, user, password = target.raw_host, target.scheme, target.raw_user, target.raw_password
+    except ValueError:
+        raise EgressError("invalid-url", "the URL is not valid") from None
+    if scheme not in ("http", "https"):
+        raise EgressError("invalid-url", "the URL's scheme is neither http nor https")
+    if not host:
+        raise EgressError("invalid-url", "the URL names no host")
+    if user is not None or password is not None:
+        raise EgressError("invalid-url", "the URL contains credentials")
+    return target
+
+
+def resolve_url(base: str, location: str) -> tuple[str, bool]:
+    """Where a redirect leads, and whether that is the same origin (RFC 9110, 10.2.2). EgressError `invalid-url`."""
+    origin = parse_url(base)
+    try:
+        target = str(origin.join(URL(location, encoded=_URL.fullmatch(location) is not None)))
+    except ValueError:
+        raise EgressError("invalid-url", "the redirect's location is not a valid URL") from None
+    there = parse_url(target)
+    return target, _origin(there) == _origin(origin)
+
+
+def _origin(url: URL) -> tuple[str, str, int | None]:
+    return url.scheme, (url.raw_host or "").lower(), url.port
+
+
+def _quoted(url: str) -> URL:
+    target = URL(url)
+    if _CONTROL.search(url) or not _URL.fullmatch(str(target)):
+        raise ValueError("what is not allowed stands where it cannot be quoted, such as in the host")
+    return target
+
+
+class Exchange(Protocol):
+    """A response whose status and headers are here and whose body is still to be read."""
+
+    @property
+    def status(self) -> int: ...
+
+    @property
+    def headers(self) -> Mapping[str, str]: ...
+
+    async def read(self) -> bytes:
+        """The next piece of the body, as sent (not decoded); empty at the end. Raises EgressError."""
+        ...
+
+    async def close(self) -> None:
+        """Drop what is unread, closing the connection; after the end of the body there is nothing to drop."""
+        ...
+
+
+class _AiohttpExchange:
+    __slots__ = ("_content", "_response", "headers", "status")
+
+    def __init__(self, response: aiohttp.ClientResponse) -> None:
+        self._response = response
+        self._content = response.content
+        self.status = response.status
+        headers: Mapping[str, str] = response.headers
+        if not all(map(str.isascii, headers.values())):
+            # aiohttp leaves lone surrogates for bytes that are not UTF-8, which no JSON encoder takes.
+            headers = CIMultiDict((name.decode("ascii"), _text(value)) for name, value in response.raw_headers)
+        self.headers = headers
+
+    @property
+    def raw(self) -> aiohttp.ClientResponse:
+        return self._response
+
+    async def read(self) -> bytes:
+        try:
+            return await self._content.readany()
+        except _ERRORS as error:
+            raise translate(error) from None
+
+    async def close(self) -> None:
+        self._response.close()
+
+
+class GuardedTransport(httpx.AsyncBaseTransport):
+    """Calls out under an address policy. To be made inside the event loop that will use it.
+
+    No cookies, no redirects, no proxies or credentials from the environment, no timeouts of its own: the caller bounds
+    each call. `connections_per_host` limits connections to one origin (0: no limit). Idle connections are kept for 4 s
+    and DNS answers for 10 s; every new connection's address is judged.
+    """
+
+    def __init__(self, policy: AddressPolicy, *, connections_per_host: int = 0) -> None:
+        self._policy = policy
+        self._guard = Guard(policy)
+        self._session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(
+                limit=0,
+                limit_per_host=connections_per_host,
+                keepalive_timeout=KEEPALIVE_SECONDS,
+                ttl_dns_cache=10,
+                resolver=self._guard,
+                socket_factory=self._guard.open_socket,
+            ),
+            cookie_jar=aiohttp.DummyCookieJar(),
+            timeout=_NO_TIMEOUT,
+            trust_env=False,
+            auto_decompress=False,
+            skip_auto_headers=("Accept", "Accept-Encoding", "Content-Type", "User-Agent"),
+        )
+
+    async def open(
+        self,
+        method: str,
+        url: str,
+        headers: Mapping[str, str],
+        body: bytes | None,
+        timeout: aiohttp.ClientTimeout = _NO_TIMEOUT,
+    ) -> "_AiohttpExchange":
+        """Send the request and wait for the headers of its response. Raises EgressError.
+
+        Sends the headers it is given, `Host` and the framing of the body; nothing else.
+        """
+        target = parse_url(url)
+        rule = self._policy.host_rule(target.raw_host or "")
+        if rule == "deny":
+            raise refused(f"{target.raw_host} is denied by configuration")
+        if not _FRAMING.isdisjoint(map(str.lower, headers)):
+            headers = CIMultiDict((name, value) for name, value in headers.items() if name.lower() not in _FRAMING)
+        # Not under way before it is awaited.
+        call = self._session.request(method, target, headers=headers, data=body, allow_redirects=False, timeout=timeout)
+        try:
+            if rule == "allow":
+                with allowed_host():
+                    response = await call
+            else:
+                response = await call
+        except _ERRORS as error:
+            raise translate(error) from None
+        return _AiohttpExchange(response)
+
+    async def aclose(self) -> None:
+        await self._session.close()
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        """The httpx side: buffers the request's body, streams the response's, and honours httpx's timeouts."""
+        limits = request.extensions.get("timeout", {})
+        timeout = aiohttp.ClientTimeout(
+            total=None, connect=limits.get("connect"), sock_read=limits.get("read"), ceil_threshold=1e9
+        )
+        try:
+            exchange = await self.open(
+                request.method,
+                str(request.url),
+                CIMultiDict(request.headers.multi_items()),
+                await request.aread() or None,
+                timeout,
+            )
+        except EgressError as error:
+            raise _as_httpx(error)(str(error), request=request) from error
+        response = exchange.raw
+        return httpx.Response(
+            response.status,
+            headers=list(response.raw_headers),
+            stream=_HttpxStream(exchange, request),
+            extensions={
+                "http_version": b"HTTP/1.1",
+                "reason_phrase": (response.reason or "").encode("ascii", "replace"),
+            },
+        )
+
+
+def _text(value: bytes) -> str:
+    try:
+        return value.decode("utf-8")
+    except UnicodeDecodeError:
+        return value.decode("latin-1")
+
+
+class _HttpxStream(httpx.AsyncByteStream):
+    def __init__(self, exchange: _AiohttpExchange, request: httpx.Request) -> None:
+        self._exchange = exchange
+        self._request = request
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        try:
+            while chunk := await self._exchange.read():
+                yield chunk
+        except EgressError as error:
+            raise _as_httpx(error)(str(error), request=self._request) from error
+
+    async def aclose(self) -> None:
+        await self._exchange.close()
+
+
+def _as_httpx(error: EgressError) -> type[httpx.RequestError]:
+    match error.reason:
+        case "timeout":
+            return httpx.ConnectTimeout if _while_connecting(error) else httpx.ReadTimeout
+        case "invalid-url":
+            return httpx.UnsupportedProtocol
+        case "protocol":
+            return httpx.RemoteProtocolError
+        case _:
+            return httpx.ConnectError
+
+
+def _while_connecting(error: EgressError) -> bool:
+    return isinstance(error.__context__, aiohttp.ConnectionTimeoutError)

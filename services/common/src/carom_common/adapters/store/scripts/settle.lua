@@ -1,0 +1,24 @@
+-- Records the outcome of an attempt, if the lease is still this delivery's.
+-- ARGV: now, generation, attempt, message_id, owner, keep_until, created, job, history,
+--       status, eta, error, dead (0 | 1), callback (0 | 1), entry
+-- Replies 'ok' | 'refused' | 'unknown' (call again with the job)
+local generation, attempt = tonumber(ARGV[2]), tonumber(ARGV[3])
+local r = get('generation', 'attempt', 'settled_by', 'owner')
+local known, settled = tonumber(r[1]), tonumber(r[2])
+
+if known and generation == known and attempt == settled and r[3] == ARGV[4] and r[4] == ARGV[5] then return 'ok' end
+if known and (generation < known or (generation == known and attempt <= settled)) then return 'refused' end
+if not known or generation > known or attempt > settled + 1 then
+  if ARGV[8] == '' then return 'unknown' end
+  rebuild(ARGV[8], generation, attempt - 1, ARGV[7], ARGV[9])
+elseif r[4] and r[4] ~= ARGV[5] then
+  return 'refused'
+end
+redis.call('RPUSH', log, ARGV[15])
+set('status', ARGV[10], 'attempt', attempt, 'settled_by', ARGV[4], 'owner', ARGV[5], 'lease', '0', 'updated', ARGV[1],
+  'eta', ARGV[11], 'error', ARGV[12])
+if ARGV[11] == '0' then
+  set('completed', ARGV[1], 'dead', ARGV[13], 'callback', ARGV[14] == '1' and 'pending' or 'none')
+end
+keep_until(ARGV[6])
+return 'ok'

@@ -1,0 +1,78 @@
+"""A service that consumes, wired together.
+
+Start: topology, publisher, then consumer. Stop in reverse: consume no more, finish what runs, then let go of the
+publisher and the store, which running work needs until its last ack.
+"""
+
+import asyncio
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
+
+from carom_common.adapters.amqp.consumer import Consumer
+from carom_common.adapters.amqp.declare import declare_when_up, declarer
+from carom_common.adapters.amqp.publisher import Publisher
+from carom_common.adapters.store.store import Store
+from carom_common.admin import Health, admin_server
+from carom_common.runtime import background, process_token, serve_http, watch
+from carom_common.settings import Settings
+from carom_common.telemetry.logging import get_logger
+from carom_common.work import M, Steps, WorkLoop
+
+CRASHED_PREFETCH = 8
+
+log = get_logger()
+
+
+class Limits(NamedTuple):
+    """Queues with the weight of their turns, and how much one process takes from each of them."""
+
+    weights: Mapping[str, int]
+    concurrency: int
+    max_held: int
+    crashed_queue: str
+
+
+async def consume_until(
+    stop: asyncio.Event,
+    name: str,
+    settings: Settings,
+    make_steps: Callable[[Store, Publisher], Steps[M]],
+    limits: Limits,
+) -> None:
+    """Consume until `stop` is set, then drain within the shutdown timeout."""
+    url = settings.rabbitmq_url.get_secret_value()
+    store = Store(settings.redis_url.get_secret_value(), settings.retention, settings.dead_retention)
+    publisher = Publisher(url, f"carom-{name}", declarer(url))
+    steps = make_steps(store, publisher)
+    give_back_after = settings.consumer_timeout / 4
+    work = WorkLoop(steps, process_token(), limits.weights, limits.concurrency, limits.max_held, give_back_after)
+    prefetch = dict.fromkeys(limits.weights, limits.concurrency + limits.max_held)
+    prefetch[limits.crashed_queue] = CRASHED_PREFETCH
+    consumer = Consumer(url, f"carom-{name}", prefetch, work.on_delivery, declarer(url))
+    checks = {
+        "broker": lambda: publisher.state,
+        "consumer": lambda: "ok" if consumer.consuming else "not consuming",
+        "store": lambda: store.state,
+    }
+    health = Health(checks, required=frozenset({"broker", "consumer"}))
+
+    async def consume() -> None:
+        await declare_when_up(url)
+        log.info("consumer_started", concurrency=limits.concurrency)
+        await consumer.run()
+
+    async with background(
+        serve_http(admin_server(health, settings.host, settings.admin_port), "the admin port"),
+        publisher.run(),
+        watch(store, health),
+        work.keep_leases(lambda: health.beat("leases")),
+        consume(),
+    ):
+        await stop.wait()
+        health.draining = True
+        log.info("draining", timeout=settings.shutdown_timeout)
+        await consumer.drain()
+        handed_back = await work.drain(settings.shutdown_timeout)
+        await consumer.close()
+        log.info("consumer_stopped", handed_back=handed_back)
+    await store.close()

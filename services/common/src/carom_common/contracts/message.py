@@ -1,0 +1,129 @@
+"""What travels through RabbitMQ. A message carries its whole job: it is the truth about work still to do.
+
+Version 1. A consumer parks what it cannot decode and any version it does not know.
+"""
+
+from typing import Literal
+
+import msgspec
+from msgspec import Raw, Struct
+
+from carom_common.contracts.job import Job
+
+VERSION = 1
+DEFAULT_TENANT = "default"
+CARRIED_RESPONSE_BYTES = 1024
+"""How much of each earlier response a retry or callback message repeats; the last response goes in full."""
+
+
+NULL = Raw(b"null")
+
+
+class Attempt(Struct, frozen=True, rename="camel", omit_defaults=True):
+    """One call and what came back: an entry of the seed's `attemptsLog`.
+
+    `response` is JSON: the body itself, a string of text, or `{"base64", "contentType"}`; null where there was none.
+    """
+
+    attempt: int
+    status_code: int | None
+    success: bool
+    timestamp: str
+    response: Raw = NULL
+    error: str | None = None
+    truncated: bool = False
+    duration_ms: int = 0
+
+
+class ExecuteMessage(Struct, frozen=True, rename="camel", omit_defaults=True):
+    """Make attempt `attempt` of `job`, not before `eta` (Unix milliseconds). Routed by `execute.<priority>[.<ms>]`."""
+
+    version: int
+    tenant: str
+    job_id: str
+    job: Job
+    created_at: int
+    generation: int = 1
+    attempt: int = 1
+    eta: int = 0
+    attempts: tuple[Attempt, ...] = ()
+    traceparent: str = ""
+
+
+class CallbackMessage(Struct, frozen=True, rename="camel", omit_defaults=True):
+    """Deliver the final result to `job.callback_url`. Routed by `callback.normal[.<ms>]`.
+
+    `attempts` ends with the deciding attempt, whose response is whole; it is empty when none was made.
+    `dead`: the job is in the dead-letter queue too, so its record is kept as long as that.
+    """
+
+    version: int
+    tenant: str
+    job_id: str
+    job: Job
+    created_at: int
+    status: Literal["completed", "failed", "cancelled", "expired"]
+    completed_at: int
+    error: str = ""
+    dead: bool = False
+    generation: int = 1
+    attempts: tuple[Attempt, ...] = ()
+    callback_generation: int = 1
+    callback_attempt: int = 1
+    eta: int = 0
+    traceparent: str = ""
+
+
+class _Versioned(Struct):
+    version: int = 0
+
+
+encode = msgspec.json.Encoder().encode
+encode_attempt = encode
+decode_attempt = msgspec.json.Decoder(Attempt).decode
+_decode_execute = msgspec.json.Decoder(ExecuteMessage).decode
+_decode_callback = msgspec.json.Decoder(CallbackMessage).decode
+_decode_version = msgspec.json.Decoder(_Versioned).decode
+
+
+class Undecodable(ValueError):
+    """The body is no message of this version; the text says why. Such a message is parked."""
+
+
+def decode_execute(body: bytes) -> ExecuteMessage:
+    """Raise `Undecodable` for anything but a version 1 execute message."""
+    try:
+        message = _decode_execute(body)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise Undecodable(_why(body, error)) from error
+    if message.version != VERSION:
+        raise Undecodable(f"unknown version {message.version}")
+    return message
+
+
+def decode_callback(body: bytes) -> CallbackMessage:
+    """Raise `Undecodable` for anything but a version 1 callback message."""
+    try:
+        message = _decode_callback(body)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise Undecodable(_why(body, error)) from error
+    if message.version != VERSION:
+        raise Undecodable(f"unknown version {message.version}")
+    return message
+
+
+def _why(body: bytes, error: Exception) -> str:
+    try:
+        version = _decode_version(body).version
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        version = VERSION
+    return str(error) if version == VERSION else f"unknown version {version}"
+
+
+def shortened(attempt: Attempt) -> Attempt:
+    """The attempt with at most `CARRIED_RESPONSE_BYTES` of its response, cut responses kept as text."""
+    response = attempt.response
+    if len(memoryview(response)) <= CARRIED_RESPONSE_BYTES:
+        return attempt
+    text = bytes(response)[:CARRIED_RESPONSE_BYTES].decode("utf-8", "ignore")
+    return msgspec.structs.replace(attempt, response=Raw(encode(text)), truncated=True)

@@ -1,0 +1,110 @@
+"""How a service process lives: start, serve until SIGTERM or SIGINT, drain, exit 0. A loop that dies ends it all."""
+
+import asyncio
+import gc
+import os
+import signal
+import socket
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from contextlib import asynccontextmanager
+from typing import Any
+
+import uvloop
+
+from carom_common.adapters.store.store import Store, StoreUnavailable
+from carom_common.admin import EmbeddedServer, Health
+from carom_common.settings import Settings
+from carom_common.telemetry.logging import configure_logging, get_logger
+
+WATCH_SECONDS = 1.0
+
+log = get_logger()
+
+
+def process_token() -> str:
+    """Names this process in leases; never the same twice."""
+    return f"{socket.gethostname()[:40]}-{os.urandom(4).hex()}"
+
+
+def run_service(name: str, settings: Settings, serve: Callable[[asyncio.Event], Coroutine[Any, Any, None]]) -> None:
+    """Run `serve(stop)` until it returns; SIGTERM and SIGINT set `stop`. A second signal ends the process at once."""
+    configure_logging(name, settings.log_level, settings.log_format)
+    # Start-up objects live as long as the process: the collector need not look at them again.
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 50, 50)
+
+    async def main() -> None:
+        stop = asyncio.Event()
+        loop = asyncio.get_running_loop()
+
+        def on_signal() -> None:
+            if stop.is_set():
+                os._exit(1)
+            stop.set()
+
+        for signum in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(signum, on_signal)
+        await serve(stop)
+
+    try:
+        uvloop.run(main())
+    except BaseExceptionGroup as group:
+        log.critical(
+            "service_failed", reason="; ".join(str(error) or type(error).__name__ for error in group.exceptions)
+        )
+        sys.exit(1)
+    except Exception as error:
+        log.critical("service_failed", reason=str(error) or type(error).__name__)
+        sys.exit(1)
+
+
+@asynccontextmanager
+async def background(*loops: Awaitable[None]) -> AsyncIterator[None]:
+    """Run endless loops beside the body; cancelled when it ends. One that fails cancels the body too."""
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(_coroutine(loop)) for loop in loops]
+        try:
+            yield
+        finally:
+            for task in tasks:
+                task.cancel()
+
+
+async def _coroutine(loop: Awaitable[None]) -> None:
+    await loop
+
+
+async def serve_http(server: EmbeddedServer, what: str) -> None:
+    """Serve until the server is told to exit; raises OSError with one clear line when the port cannot be bound."""
+    config = server.config
+    family = socket.AF_INET6 if config.host and ":" in config.host else socket.AF_INET
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        sock.bind((config.host, config.port))
+    except OSError as error:
+        sock.close()
+        raise OSError(f"cannot listen on {config.host}:{config.port} for {what}: {error.strerror}") from error
+    await server.serve(sockets=[sock])
+
+
+async def watch(store: Store, health: Health) -> None:
+    """Beat for the event loop, and keep asking the store so that its state is known without traffic."""
+    last = ""
+    while True:
+        health.beat("event loop")
+        try:
+            async with asyncio.timeout(5):
+                await store.ping()
+        except (StoreUnavailable, TimeoutError) as error:
+            reason = str(error) or "no answer within 5 s"
+            if reason != last:
+                log.warning("store_away", reason=reason)
+            last = reason
+        else:
+            if last:
+                log.info("store_back")
+            last = ""
+        await asyncio.sleep(WATCH_SECONDS)

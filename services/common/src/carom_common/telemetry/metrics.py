@@ -1,0 +1,65 @@
+"""Every metric, its meaning, and what to do when it is high. docs/reference/metrics.md is checked against this module.
+
+Labels are bounded: no URL, host, routing key or id. Hot paths keep the children of `labels()`.
+"""
+
+from prometheus_client import Counter, Gauge, Histogram
+
+_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
+_LONG_SECONDS = (0.01, 0.05, 0.1, 0.5, 1, 5, 30, 60, 300, 1800, 7200, 43_200, 172_800)
+
+jobs_submitted = Counter("carom_jobs_submitted_total", "Jobs answered with 202.")
+submissions_refused = Counter(
+    "carom_submissions_refused_total",
+    "Submissions not accepted, by HTTP status. 503: broker or store away.",
+    ["status"],
+)
+submit_seconds = Histogram("carom_submit_duration_seconds", "Accepting a job: request read to 202.", buckets=_SECONDS)
+attempts = Counter(
+    "carom_attempts_total",
+    "Calls made, by outcome: completed, retried, exhausted or failed (not retried). exhausted high: a target is down.",
+    ["outcome"],
+)
+attempt_seconds = Histogram("carom_attempt_duration_seconds", "One call to a target.", buckets=_SECONDS)
+job_seconds = Histogram(
+    "carom_job_duration_seconds", "Acceptance to final status, by status.", ["status"], buckets=_LONG_SECONDS
+)
+retries = Counter(
+    "carom_retries_total",
+    "Retries scheduled, by reason: 4xx, 5xx, other, timeout, connect, dns, tls, protocol.",
+    ["reason"],
+)
+lateness_seconds = Histogram(
+    "carom_lateness_seconds",
+    "Start of a delayed attempt after its nextAttemptAt. High: executors are saturated or the broker is slow.",
+    buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.15, 0.25, 0.5, 1, 5, 30, 300),
+)
+callbacks = Counter(
+    "carom_callbacks_total",
+    "Calls back, by outcome: delivered, retried, exhausted, gone (410) or refused (egress guard).",
+    ["outcome"],
+)
+callback_seconds = Histogram("carom_callback_duration_seconds", "One call to a callback URL.", buckets=_SECONDS)
+dead_letters = Counter(
+    "carom_dead_letters_total", "Messages published to a dead queue: look at it, mend the cause, redrive.", ["queue"]
+)
+parked = Counter("carom_parked_total", "Messages nobody could read, kept in carom.parked with the reason.")
+dropped = Counter(
+    "carom_deliveries_dropped_total",
+    "Deliveries acknowledged without work, by reason: duplicate or stale copies that the fences caught.",
+    ["reason"],
+)
+postponed = Counter(
+    "carom_deliveries_postponed_total",
+    "Deliveries put back into a delay bucket: leased elsewhere or early.",
+    ["reason"],
+)
+leases_lost = Counter("carom_leases_lost_total", "Leases that another delivery took over: this process was too slow.")
+publish_failures = Counter(
+    "carom_publish_failures_total",
+    "Publishes that failed and are tried again, by reason: broker or store trouble.",
+    ["reason"],
+)
+in_flight = Gauge("carom_in_flight", "Deliveries being worked on.")
+buffered = Gauge("carom_buffered", "Deliveries that wait in the process for a free slot.")
+held = Gauge("carom_held", "Deliveries held in the process for the last stretch before their time.")

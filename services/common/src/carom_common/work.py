@@ -1,0 +1,220 @@
+"""From deliveries to running work: slots, fair turns between queues, holds, leases, drain. The same for every consumer.
+
+A call runs in a task of its own, which the consumer's channel does not own: losing the channel does not end the call,
+and the redelivery attaches to it.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Generic, Protocol, TypeVar
+
+from carom_common.adapters.amqp.consumer import Delivery
+from carom_common.adapters.store.store import Lease
+from carom_common.contracts.message import Undecodable
+from carom_common.domain.clock import now_ms
+from carom_common.domain.fair import WeightedTurns
+from carom_common.settings import HOLD_SECONDS
+from carom_common.telemetry import metrics
+from carom_common.telemetry.logging import get_logger
+
+RENEW_SECONDS = 3.0
+MAX_MESSAGE_BYTES = 8 * 1024 * 1024
+HOLD_MS = int(HOLD_SECONDS * 1000)
+
+log = get_logger()
+
+
+class Timed(Protocol):
+    """What every message has."""
+
+    @property
+    def job_id(self) -> str: ...
+    @property
+    def eta(self) -> int: ...
+
+
+M = TypeVar("M", bound=Timed)
+
+
+class Work(Generic[M]):
+    """One message on its way through the four steps. `delivery` changes when the message is delivered again."""
+
+    __slots__ = ("arrived", "delivery", "lease", "leased", "message")
+
+    def __init__(self, message: M, delivery: Delivery, process: str) -> None:
+        self.message = message
+        self.delivery = delivery
+        self.arrived = asyncio.get_running_loop().time()
+        self.lease = Lease(message.job_id, delivery.message_id, f"{process}/{delivery.message_id}")
+        self.leased = False
+
+
+class Steps(Protocol[M]):
+    """What a service does with a message."""
+
+    def decode(self, body: bytes) -> M:
+        """Raise Undecodable for what must be parked."""
+
+    async def process(self, work: Work[M]) -> None:
+        """Claim, call, settle, publish, ack."""
+
+    async def hop(self, work: Work[M]) -> None:
+        """Put a message that is early back into a delay bucket."""
+
+    async def park(self, delivery: Delivery, reason: str) -> None:
+        """Keep an unreadable message, with the reason."""
+
+    async def renew(self, lease: Lease) -> bool: ...
+
+    async def release(self, lease: Lease) -> None: ...
+
+
+class WorkLoop(Generic[M]):
+    """Runs at most `concurrency` messages at once; holds at most `max_held` early ones; buffers what is prefetched."""
+
+    def __init__(
+        self,
+        steps: Steps[M],
+        process: str,
+        weights: Mapping[str, int],
+        concurrency: int,
+        max_held: int,
+        give_back_after: float,
+    ) -> None:
+        self._steps = steps
+        self._process = process
+        self._concurrency = concurrency
+        self._max_held = max_held
+        self._give_back_after = give_back_after
+        self._turns = WeightedTurns(weights)
+        self._buffers: dict[str, deque[Work[M]]] = {queue: deque() for queue in weights}
+        self._buffered = 0
+        self._held = 0
+        self._running: dict[str, Work[M]] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._draining = False
+        metrics.in_flight.set_function(lambda: len(self._running))
+        metrics.buffered.set_function(lambda: self._buffered)
+        metrics.held.set_function(lambda: self._held)
+
+    def on_delivery(self, delivery: Delivery) -> None:
+        if self._draining:
+            return  # goes back to its queue when the connection closes
+        running = self._running.get(delivery.message_id)
+        if running is not None:
+            running.delivery = delivery
+            return
+        try:
+            if len(delivery.body) > MAX_MESSAGE_BYTES:
+                raise Undecodable(f"body over {MAX_MESSAGE_BYTES} bytes")
+            message = self._steps.decode(delivery.body)
+        except Undecodable as error:
+            self._spawn(self._steps.park(delivery, str(error)))
+            return
+        work = Work(message, delivery, self._process)
+        early = message.eta - now_ms() if message.eta else 0
+        if early <= 0:
+            self._admit(work)
+        elif early <= HOLD_MS and self._held < self._max_held:
+            self._held += 1
+            asyncio.get_running_loop().call_later(early / 1000, self._end_hold, work)
+        else:
+            self._spawn(self._steps.hop(work))
+
+    def _end_hold(self, work: Work[M]) -> None:
+        self._held -= 1
+        if self._draining or not work.delivery.alive:
+            return
+        if work.message.eta > now_ms():  # timers may be a millisecond early, and clocks step
+            self._held += 1
+            asyncio.get_running_loop().call_later(0.001, self._end_hold, work)
+            return
+        self._admit(work)
+
+    def _admit(self, work: Work[M]) -> None:
+        if len(self._running) < self._concurrency and not self._buffered:
+            self._start(work)
+        else:
+            self._buffers[work.delivery.queue].append(work)
+            self._buffered += 1
+
+    def _start(self, work: Work[M]) -> None:
+        self._running[work.lease.message_id] = work
+        self._spawn(self._run(work))
+
+    async def _run(self, work: Work[M]) -> None:
+        try:
+            await self._steps.process(work)
+        finally:
+            work.leased = False
+            del self._running[work.lease.message_id]
+            self._start_next()
+
+    def _start_next(self) -> None:
+        while self._buffered and len(self._running) < self._concurrency and not self._draining:
+            queue = self._turns.pick([name for name, buffer in self._buffers.items() if buffer])
+            work = self._buffers[queue].popleft()
+            self._buffered -= 1
+            # A dead delivery is in its queue again; a copy of what runs already was delivered twice before it began.
+            if work.delivery.alive and work.lease.message_id not in self._running:
+                self._start(work)
+
+    def _spawn(self, step: Awaitable[None]) -> None:
+        task = asyncio.ensure_future(step)
+        self._tasks.add(task)
+        task.add_done_callback(self._done)
+
+    def _done(self, task: "asyncio.Task[None]") -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.error("step_failed", exc_info=error)
+
+    async def keep_leases(self, beat: Callable[[], None]) -> None:
+        """Renew the leases of running work, and hand back what has waited too long for a slot; until cancelled."""
+        while True:
+            await asyncio.sleep(RENEW_SECONDS)
+            beat()
+            oldest = asyncio.get_running_loop().time() - RENEW_SECONDS
+            due = [w for w in self._running.values() if w.leased and w.arrived < oldest]
+            for work, kept in zip(due, await asyncio.gather(*map(self._renew, due)), strict=True):
+                if not kept and work.leased:
+                    metrics.leases_lost.inc()
+                    log.warning("lease_lost", job_id=work.message.job_id)
+            self._give_back()
+
+    async def _renew(self, work: Work[M]) -> bool:
+        try:
+            async with asyncio.timeout(RENEW_SECONDS):
+                return await self._steps.renew(work.lease)
+        except Exception:
+            return True  # the store is away: nobody else can claim either
+
+    def _give_back(self) -> None:
+        # The broker closes a channel whose delivery stays unacked beyond its consumer timeout.
+        oldest = asyncio.get_running_loop().time() - self._give_back_after
+        for buffer in self._buffers.values():
+            while buffer and buffer[0].arrived < oldest:
+                work = buffer.popleft()
+                self._buffered -= 1
+                if work.delivery.alive:
+                    work.delivery.requeue()
+
+    async def drain(self, timeout: float) -> int:
+        """Start nothing more, wait for what runs, give up the leases of the rest; returns how many were cut off."""
+        self._draining = True
+        if self._tasks:
+            await asyncio.wait(set(self._tasks), timeout=timeout)
+        left = [work for work in self._running.values() if work.leased]
+        for task in set(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.gather(*(self._release(work) for work in left))
+        return len(left)
+
+    async def _release(self, work: Work[M]) -> None:
+        try:
+            async with asyncio.timeout(2):
+                await self._steps.release(work.lease)
+        except Exception as error:
+            log.warning("lease_not_released", job_id=work.message.job_id, reason=str(error))

@@ -1,0 +1,89 @@
+"""Wires intake together. It is ready from start to drain: its own 503 says more than a proxy's."""
+
+import asyncio
+
+import uvicorn
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.types import ASGIApp
+
+from carom_common.adapters.amqp.declare import declare_when_up, declarer
+from carom_common.adapters.amqp.publisher import Publisher
+from carom_common.adapters.store.store import Store
+from carom_common.admin import EmbeddedServer, Health, admin_server
+from carom_common.runtime import background, serve_http, watch
+from carom_common.telemetry import metrics
+from carom_common.telemetry.logging import get_logger
+from carom_intake.middleware import RequestIds
+from carom_intake.problems import HttpProblem, problem_response
+from carom_intake.routes import JobRoutes, Limits
+from carom_intake.settings import IntakeSettings
+
+log = get_logger()
+
+
+def create_app(store: Store, publisher: Publisher, limits: Limits) -> ASGIApp:
+    """The API as an ASGI application."""
+
+    async def on_problem(request: Request, error: Exception) -> Response:
+        assert isinstance(error, HttpProblem)
+        if request.method == "POST":
+            metrics.submissions_refused.labels(str(error.status)).inc()
+        return problem_response(error, request)
+
+    async def on_http_exception(request: Request, error: Exception) -> Response:
+        assert isinstance(error, HTTPException)
+        allowed = (error.headers or {}).get("Allow", "")
+        detail = (
+            f"{request.method} is not allowed here; allowed: {allowed}" if allowed else "there is nothing at this path"
+        )
+        return await on_problem(request, HttpProblem(error.status_code, detail, headers=error.headers))
+
+    routes = JobRoutes(store, publisher, limits).routes()
+    handlers = {HttpProblem: on_problem, HTTPException: on_http_exception}
+    return RequestIds(Starlette(routes=routes, exception_handlers=handlers))
+
+
+async def serve(settings: IntakeSettings, stop: asyncio.Event) -> None:
+    """Serve the API until `stop` is set, then finish the requests under way."""
+    url = settings.rabbitmq_url.get_secret_value()
+    store = Store(settings.redis_url.get_secret_value(), settings.retention, settings.dead_retention)
+    publisher = Publisher(url, "carom-intake", declarer(url))
+    health = Health({"broker": lambda: publisher.state, "store": lambda: store.state}, required=frozenset())
+    app = create_app(store, publisher, Limits(settings.max_body, settings.max_payload))
+    config = uvicorn.Config(
+        app,
+        host=settings.host,
+        port=settings.port,
+        log_config=None,
+        access_log=False,
+        lifespan="off",
+        http="httptools",
+        backlog=4096,
+        server_header=False,
+        timeout_graceful_shutdown=int(settings.shutdown_timeout) or 1,
+    )
+    api = EmbeddedServer(config)
+
+    async def connect() -> None:
+        await declare_when_up(url)
+        await publisher.run()
+
+    async with background(
+        serve_http(admin_server(health, settings.host, settings.admin_port), "the admin port"),
+        connect(),
+        watch(store, health),
+    ):
+        serving = asyncio.create_task(serve_http(api, "the API"))
+        stopping = asyncio.create_task(stop.wait())
+        log.info("intake_started", port=settings.port)
+        await asyncio.wait((serving, stopping), return_when=asyncio.FIRST_COMPLETED)
+        health.draining = True
+        log.info("draining", timeout=settings.shutdown_timeout)
+        api.should_exit = True
+        stopping.cancel()
+        await serving
+        log.info("intake_stopped")
+    await store.close()

@@ -1,0 +1,1 @@
+"""What a valid job is, and what a client is shown of it. Pure."""

@@ -1,0 +1,132 @@
+"""The two documents of a job: the seed's, to the letter, and the typed one."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from carom_common.contracts.job import FINAL_STATUSES, Job, Status, decode_job
+from carom_common.contracts.message import Attempt, decode_attempt
+from carom_common.domain.clock import rfc3339
+
+_SHOWN_AS = {Status.SCHEDULED: Status.QUEUED, Status.WAITING: Status.IN_PROGRESS}
+_encode = msgspec.json.Encoder().encode
+
+
+class Record:
+    """A job's state, the job, and its attempts, as the store keeps them."""
+
+    def __init__(self, job_id: str, state: Mapping[str, str], job: bytes, attempts: list[bytes]) -> None:
+        self.job_id = job_id
+        self.job: Job = decode_job(job)
+        self.status = Status(state["status"])
+        self.attempts = int(state["attempt"])
+        self.log: list[Attempt] = [decode_attempt(entry) for entry in attempts[: self.attempts]]
+        self._state = state
+
+    @property
+    def final(self) -> bool:
+        return self.status in FINAL_STATUSES
+
+    def text(self, field: str) -> str:
+        return self._state.get(field, "")
+
+    def number(self, field: str) -> int:
+        return int(self._state.get(field) or 0)
+
+    def time(self, field: str) -> str | None:
+        return rfc3339(ms) if (ms := self.number(field)) else None
+
+
+def seed_document(record: Record) -> bytes:
+    """`GET /api/job/{jobId}`: numbers as strings; `scheduled` shows as queued and `waiting` as in_progress."""
+    job = record.job
+    document: dict[str, Any] = {
+        "status": _SHOWN_AS.get(record.status, record.status),
+        "attempts": str(record.attempts),
+        "targetUrl": job.target_url,
+        "method": job.method,
+        "headers": job.headers,
+        "payload": job.payload,
+        "callbackUrl": job.callback_url,
+        "maxRetries": str(job.max_retries),
+        "retryDelay": str(job.retry_delay),
+        "createdAt": record.time("created"),
+        "updatedAt": record.time("updated"),
+    }
+    if record.final:
+        document["lastResponse"] = record.log[-1].response if record.log else None
+        document["error"] = record.text("error")
+    document["attemptsLog"] = [_seed_entry(entry) for entry in record.log]
+    return _encode(document)
+
+
+def _seed_entry(entry: Attempt) -> dict[str, Any]:
+    shown: dict[str, Any] = {
+        "attempt": entry.attempt,
+        "statusCode": entry.status_code,
+        "success": entry.success,
+        "timestamp": entry.timestamp,
+    }
+    if entry.status_code is not None:
+        shown["response"] = entry.response
+    if entry.error:
+        shown["error"] = entry.error
+    if entry.truncated:
+        shown["truncated"] = True
+    return shown
+
+
+def typed_document(record: Record) -> bytes:
+    """`GET /api/jobs/{jobId}`: the same job with numbers as numbers, and what comes next."""
+    job = record.job
+    last = record.log[-1] if record.log else None
+    response = None
+    if last is not None and last.status_code is not None:
+        response = {
+            "status": last.status_code,
+            "body": last.response,
+            **({"truncated": True} if last.truncated else {}),
+        }
+    return _encode(
+        {
+            "jobId": record.job_id,
+            "status": record.status,
+            "targetUrl": job.target_url,
+            "method": job.method,
+            "headers": job.headers,
+            "payload": job.payload,
+            "callbackUrl": job.callback_url,
+            "maxRetries": job.max_retries,
+            "retryDelay": job.retry_delay,
+            "timeout": job.timeout,
+            "retry": {
+                "strategy": job.retry.strategy,
+                "maxDelay": job.retry.max_delay,
+                "jitter": job.retry.effective_jitter,
+                "statuses": job.retry.statuses,
+            },
+            "followRedirects": job.follow_redirects,
+            "attempts": record.attempts,
+            "generation": record.number("generation"),
+            "createdAt": record.time("created"),
+            "updatedAt": record.time("updated"),
+            "completedAt": record.time("completed"),
+            "nextAttemptAt": record.time("eta"),
+            "error": record.text("error"),
+            "response": response,
+            "callback": _callback(record),
+            "attemptsLog": [{**_seed_entry(entry), "durationMs": entry.duration_ms} for entry in record.log],
+        }
+    )
+
+
+def _callback(record: Record) -> dict[str, Any]:
+    """`none` (not wanted), `pending`, `delivered` or `failed`."""
+    status = record.text("callback") or ("pending" if record.job.callback_url is not None else "none")
+    return {
+        "status": status,
+        "attempts": record.number("callback_attempt"),
+        "lastError": record.text("callback_error") or None,
+        "nextAttemptAt": record.time("callback_eta"),
+    }
