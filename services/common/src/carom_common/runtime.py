@@ -30,6 +30,8 @@ def process_token() -> str:
 def run_service(name: str, settings: Settings, serve: Callable[[asyncio.Event], Coroutine[Any, Any, None]]) -> None:
     """Run `serve(stop)` until it returns; SIGTERM and SIGINT set `stop`. A second signal ends the process at once."""
     configure_logging(name, settings.log_level, settings.log_format)
+    # libuv resolves names on four threads unless told otherwise: a few slow names would hold up all others.
+    os.environ.setdefault("UV_THREADPOOL_SIZE", "64")
     # Start-up objects live as long as the process: the collector need not look at them again.
     gc.collect()
     gc.freeze()

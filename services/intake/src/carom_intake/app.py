@@ -43,7 +43,9 @@ def create_app(store: Store, publisher: Publisher, limits: Limits) -> ASGIApp:
 
     routes = JobRoutes(store, publisher, limits).routes()
     handlers = {HttpProblem: on_problem, HTTPException: on_http_exception}
-    return RequestIds(Starlette(routes=routes, exception_handlers=handlers))
+    app = Starlette(routes=routes, exception_handlers=handlers)
+    app.router.redirect_slashes = False
+    return RequestIds(app)
 
 
 async def serve(settings: IntakeSettings, stop: asyncio.Event) -> None:

@@ -1,8 +1,10 @@
 """HTTP to domain and back."""
 
+import asyncio
+import contextlib
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from typing import NamedTuple
 
 from starlette.requests import ClientDisconnect, Request
@@ -24,6 +26,8 @@ from carom_intake.domain.submission import InvalidSubmission, parse_submission
 from carom_intake.problems import HttpProblem, unavailable
 
 EXECUTE_KEY = execute_key()
+LINGER_BYTES = 8 * 1024 * 1024
+LINGER_SECONDS = 2.0
 
 log = get_logger()
 
@@ -118,22 +122,37 @@ class JobRoutes:
 
 
 async def read_body(request: Request, limit: int) -> bytes:
-    """The whole body; 413 as soon as it is known to be over the limit."""
-    too_large = HttpProblem(413, f"the body is over {limit} bytes", headers={"Connection": "close"})
+    """The whole body; 413 when it is over the limit."""
     declared = request.headers.get("content-length", "")
-    if declared.isdigit() and int(declared) > limit:
-        raise too_large
     chunks: list[bytes] = []
-    size = 0
+    size = int(declared) if declared.isdigit() else 0
+    stream = request.stream()
     try:
-        async for chunk in request.stream():
-            size += len(chunk)
-            if size > limit:
-                raise too_large
-            chunks.append(chunk)
+        if size <= limit:
+            size = 0
+            async for chunk in stream:
+                size += len(chunk)
+                if size > limit:
+                    break
+                chunks.append(chunk)
+        if size > limit:
+            if "expect" not in request.headers:
+                await _discard(stream)
+            raise HttpProblem(413, f"the body is over {limit} bytes", headers={"Connection": "close"})
     except ClientDisconnect:
         raise HttpProblem(400, "the client went away before the body was complete") from None
     return b"".join(chunks)
+
+
+async def _discard(stream: AsyncIterator[bytes]) -> None:
+    """Take what is on its way: a client that still sends when the connection closes never sees the answer."""
+    left = LINGER_BYTES
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(LINGER_SECONDS):
+            async for chunk in stream:
+                left -= len(chunk)
+                if left < 0:
+                    return
 
 
 def _is_uuid(text: str) -> bool:

@@ -88,7 +88,10 @@ def _check_nesting(body: bytes) -> None:
 
 
 def _problems_of(body: bytes) -> list[Problem]:
-    document = msgspec.json.decode(body)
+    try:
+        document = msgspec.json.decode(body)
+    except msgspec.DecodeError as error:  # broken further on than where the first problem was found
+        return [Problem("", f"the body is not valid JSON: {error}")]
     if not isinstance(document, dict):
         return [Problem("", "the body must be a JSON object")]
     problems = list(_struct_problems(document, Job, ""))

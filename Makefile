@@ -1,0 +1,85 @@
+# Everything a developer does here; `make` lists it.
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DELETE_ON_ERROR:
+
+BIN := .venv/bin
+STAMP := .venv/.stamp
+PACKAGES := services/common services/intake services/executor services/callback
+# The first Python that is new enough; `make PYTHON=python3.13 ...` names another.
+PYTHON ?= $(firstword $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
+	"$$p" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo "$$p"; done))
+COMPILE := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.PHONY: help
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z.]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+.PHONY: .venv
+.venv: $(STAMP) ## the virtual environment with all that development needs
+
+$(STAMP): requirements/dev.txt $(PACKAGES:%=%/pyproject.toml)
+	@[ -n "$(PYTHON)" ] || { echo "carom: Python 3.11 or newer is needed (make PYTHON=... names one)" >&2; exit 1; }
+	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || \
+		{ echo "carom: $(PYTHON) is not a Python of 3.11 or newer" >&2; exit 1; }
+	@"$(PYTHON)" -c 'import ensurepip, venv' 2>/dev/null || \
+		{ echo "carom: $(PYTHON) cannot make virtual environments: install python3-venv" >&2; exit 1; }
+	@[ -x $(BIN)/pip ] || { echo "creating .venv with $(PYTHON)"; "$(PYTHON)" -m venv .venv; }
+	@echo "installing the dependencies (about a minute at first)"
+	@$(BIN)/pip install --quiet --require-hashes -r requirements/dev.txt
+	@echo "installing the services"
+	@$(BIN)/pip install --quiet --no-deps --no-build-isolation $(PACKAGES:%=-e ./%)
+	@touch $@
+
+.PHONY: run
+run: $(STAMP) ## the whole of Carom on this machine until Ctrl-C: API on port 3000 (CAROM_PORT=... takes another)
+	@[ -n "$${RABBITMQ_URL:-}" ] && [ -n "$${REDIS_URL:-}" ] || scripts/install-servers
+	@PYTHONPATH=scripts exec $(BIN)/python -m devstack.run
+
+.PHONY: demo
+demo: $(STAMP) ## one job followed through two failures to its callback
+	@scripts/install-servers
+	@PYTHONPATH=scripts exec $(BIN)/python -m devstack.demo
+
+.PHONY: test
+test: $(STAMP) ## all tests that need no cluster
+	@scripts/install-servers --tests
+	@$(BIN)/pytest $(ARGS)
+
+.PHONY: check
+check: $(STAMP) ## lint, format, types, import contracts
+	@$(BIN)/ruff check
+	@$(BIN)/ruff format --check
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+.PHONY: bench
+bench: $(STAMP) ## throughput, cost and lateness on this machine (ARGS=... are passed on)
+	@scripts/install-servers --tests
+	@PYTHONPATH=scripts exec $(BIN)/python -m bench $(ARGS)
+
+.PHONY: fmt
+fmt: $(STAMP) ## format, and mend what the linter can mend
+	@$(BIN)/ruff format
+	@$(BIN)/ruff check --fix
+
+.PHONY: docs
+docs: $(STAMP) ## write the generated reference pages anew
+	@PYTHONPATH=scripts $(BIN)/python -m reference
+
+.PHONY: requirements
+requirements: ## recompile requirements/*.txt from *.in (needs uv; ARGS=--upgrade takes newer versions)
+	@command -v uv >/dev/null || { echo "carom: uv is needed to recompile the requirements" >&2; exit 1; }
+	@for name in dev runtime build; do \
+		echo "compiling requirements/$$name.txt"; \
+		[ $$name = dev ] && held= || held="--constraints requirements/dev.txt"; \
+		$(COMPILE) $$held $(ARGS) requirements/$$name.in -o requirements/$$name.txt; \
+	done
+
+.PHONY: clean
+clean: ## remove .venv, caches, and the data of make run
+	@[ ! -e .run/lock ] || flock -n .run/lock true || { echo "carom: make run is up: stop it first" >&2; exit 1; }
+	@rm -rf .venv .run .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	@find services scripts tests bench -name __pycache__ -prune -exec rm -rf {} +

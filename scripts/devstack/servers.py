@@ -1,0 +1,181 @@
+"""Private RabbitMQ and Redis servers on the loopback interface; no system instance is touched."""
+
+import contextlib
+import socket
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+
+from devstack.errors import DevstackError
+from devstack.paths import epmd_binary, rabbitmq_binary, redis_binary
+from devstack.ports import free_port, is_free
+from devstack.process import Process, clean_environment, wait_until
+from devstack.server import Server
+
+__all__ = ["RabbitMQ", "Redis"]
+
+_LOOPBACK = "{127,0,0,1}"
+
+
+class RabbitMQ(Server):
+    """One RabbitMQ node with an epmd, a cookie and plugins of its own. `settings` are lines of rabbitmq.conf."""
+
+    label = "RabbitMQ"
+    # The name is part of the data's path: it must not depend on the port. A private epmd keeps nodes apart.
+    node = "carom@localhost"
+
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        port: int | None = None,
+        management: bool = False,
+        settings: Mapping[str, str | int] | None = None,
+    ) -> None:
+        super().__init__(directory, port)
+        self.management_port = free_port() if management else None
+        self.settings = dict(settings or {})
+        self._epmd_port = free_port()
+        self._dist_port = free_port()
+        self._epmd: Process | None = None
+
+    @property
+    def url(self) -> str:
+        return f"amqp://guest:guest@127.0.0.1:{self.port}/"
+
+    def ctl(self, *arguments: str, timeout: float = 60) -> str:
+        """`rabbitmqctl` against this node; gives what it printed."""
+        if not self.alive:
+            raise DevstackError("RabbitMQ does not run: rabbitmqctl has nobody to talk to")
+        result = subprocess.run(
+            [rabbitmq_binary("rabbitmqctl"), "--node", self.node, *arguments],
+            env=self._environment(),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            check=False,
+        )
+        if result.returncode:
+            detail = " ".join((result.stderr or result.stdout).split())
+            raise DevstackError(f"rabbitmqctl {' '.join(arguments)} failed: {detail[:500]}")
+        return result.stdout
+
+    def stop(self) -> None:
+        super().stop()
+        self._stop_epmd()
+
+    def kill(self) -> None:
+        super().kill()
+        self._stop_epmd()
+
+    def _prepare(self) -> Process:
+        server = rabbitmq_binary("rabbitmq-server")
+        environment = self._environment()
+        self._write_configuration()
+        # Not left to the Erlang VM, which would start a daemon that outlives everything.
+        self._epmd = Process(
+            "epmd",
+            [epmd_binary(), "-address", "127.0.0.1", "-port", str(self._epmd_port)],
+            environment,
+            self.directory / "epmd.log",
+        )
+        self._epmd.spawn()
+        if not wait_until(lambda: not is_free(self._epmd_port), 10):
+            raise DevstackError(f"RabbitMQ: epmd did not start; see {self._epmd.log}")
+        return Process("rabbitmq", [server], environment, self.log)
+
+    def _is_ready(self) -> bool:
+        """A protocol header is answered with Connection.Start (class 10, method 10)."""
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.port), 2) as connection:
+            connection.sendall(b"AMQP\x00\x00\x09\x01")
+            return connection.recv(11)[7:11] == b"\x00\x0a\x00\x0a"
+        return False
+
+    def _stop_epmd(self) -> None:
+        if self._epmd:
+            self._epmd.kill()
+            self._epmd = None
+
+    def _environment(self) -> dict[str, str]:
+        d = self.directory
+        # inet_dist_use_interface: nodes listen on every interface otherwise.
+        kernel = f"-start_epmd false -kernel inet_dist_use_interface {_LOOPBACK}"
+        return clean_environment("RABBITMQ_", "ERL_", "NOTIFY_SOCKET") | {
+            "HOME": str(d),
+            "ERL_EPMD_PORT": str(self._epmd_port),
+            "ERL_EPMD_ADDRESS": "127.0.0.1",
+            # Makes the script exec the VM instead of waiting for it: its process is our child, and SIGKILL hits it.
+            "RUNNING_UNDER_SYSTEMD": "true",
+            "RABBITMQ_NODENAME": self.node,
+            "RABBITMQ_NODE_IP_ADDRESS": "127.0.0.1",
+            "RABBITMQ_NODE_PORT": str(self.port),
+            "RABBITMQ_DIST_PORT": str(self._dist_port),
+            "RABBITMQ_MNESIA_BASE": str(d / "data"),
+            "RABBITMQ_LOG_BASE": str(d / "log"),
+            "RABBITMQ_SCHEMA_DIR": str(d / "schema"),
+            "RABBITMQ_GENERATED_CONFIG_DIR": str(d / "generated"),
+            "RABBITMQ_PID_FILE": str(d / "rabbitmq.pid"),
+            "RABBITMQ_CONF_ENV_FILE": str(d / "rabbitmq-env.conf"),
+            "RABBITMQ_CONFIG_FILE": str(d / "rabbitmq.conf"),
+            "RABBITMQ_CONFIG_FILES": str(d / "conf.d"),
+            "RABBITMQ_ADVANCED_CONFIG_FILE": str(d / "advanced.config"),
+            "RABBITMQ_ENABLED_PLUGINS_FILE": str(d / "enabled_plugins"),
+            "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": kernel,
+            "RABBITMQ_CTL_ERL_ARGS": kernel,
+        }
+
+    def _write_configuration(self) -> None:
+        d = self.directory
+        for folder in ("data", "log", "schema", "generated", "conf.d"):
+            (d / folder).mkdir(exist_ok=True)
+        settings: dict[str, str | int] = {
+            "listeners.tcp.default": f"127.0.0.1:{self.port}",
+            "disk_free_limit.absolute": "50MB",
+            "raft.wal_max_size_bytes": 64 * 1024 * 1024,
+            "log.file": "false",
+            "log.console": "true",
+            "log.console.level": "info",
+        }
+        if self.management_port:
+            settings |= {"management.tcp.ip": "127.0.0.1", "management.tcp.port": self.management_port}
+        lines = [f"{name} = {value}\n" for name, value in (settings | self.settings).items()]
+        (d / "rabbitmq.conf").write_text("".join(lines))
+        (d / "rabbitmq-env.conf").write_text("")
+        (d / "advanced.config").write_text("[].\n")
+        (d / "enabled_plugins").write_text("[rabbitmq_management].\n" if self.management_port else "[].\n")
+
+
+class Redis(Server):
+    """One Redis server with an append-only file. `settings` are directives of redis.conf."""
+
+    label = "Redis"
+
+    def __init__(self, directory: Path, *, port: int | None = None, settings: Mapping[str, str] | None = None) -> None:
+        super().__init__(directory, port)
+        self.settings = dict(settings or {})
+
+    @property
+    def url(self) -> str:
+        return f"redis://127.0.0.1:{self.port}/0"
+
+    def _prepare(self) -> Process:
+        settings = {
+            "port": str(self.port),
+            "bind": "127.0.0.1",
+            "dir": str(self.directory),
+            "save": "",
+            "appendonly": "yes",
+            "daemonize": "no",
+        }
+        command = [redis_binary("redis-server")]
+        for name, value in (settings | self.settings).items():
+            command += [f"--{name}", value]
+        return Process("redis", command, clean_environment(), self.log)
+
+    def _is_ready(self) -> bool:
+        """PONG, not -LOADING."""
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.port), 2) as connection:
+            connection.sendall(b"PING\r\n")
+            return connection.recv(16).startswith(b"+PONG")
+        return False

@@ -1,0 +1,95 @@
+"""Writes docs/reference/config.md and metrics.md from the code; a test fails while they are stale."""
+
+from pathlib import Path
+from typing import Any
+
+from prometheus_client import Counter, Gauge, Histogram
+from pydantic import SecretStr
+
+from carom_callback.settings import CallbackSettings
+from carom_common.settings import EgressSettings, Settings, variable
+from carom_common.telemetry import metrics
+from carom_executor.settings import ExecutorSettings
+from carom_intake.settings import IntakeSettings
+
+REFERENCE = Path(__file__).parent.parent / "docs" / "reference"
+
+CONFIG_HEAD = """# Configuration
+
+Every setting is an environment variable. A bad value stops the process at start, with status 2 and one line that names
+the variable. Written by `make docs` from the settings classes; do not edit.
+"""
+
+METRICS_HEAD = """# Metrics
+
+Served on `/metrics` of each service's admin port. Labels are bounded: no URL, host, routing key or id.
+Written by `make docs` from `carom_common/telemetry/metrics.py`; do not edit.
+
+| metric | kind | labels | meaning |
+|---|---|---|---|
+"""
+
+GROUPS: tuple[tuple[str, type[Settings], type[Settings] | None], ...] = (
+    ("Every service", Settings, None),
+    ("Executor and callback", EgressSettings, Settings),
+    ("Intake", IntakeSettings, Settings),
+    ("Executor", ExecutorSettings, EgressSettings),
+    ("Callback", CallbackSettings, EgressSettings),
+)
+
+
+def config_page() -> str:
+    """One table a group, each with the settings that the group adds."""
+    lines = [CONFIG_HEAD]
+    for title, kind, base in GROUPS:
+        inherited = set(base.model_fields) if base else set()
+        lines += [f"\n## {title}\n", "| variable | default | range | meaning |", "|---|---|---|---|"]
+        for name, field in kind.model_fields.items():
+            if name not in inherited:
+                row = (f"`{variable(kind, name)}`", _shown(field.default), _range(field), field.description or "")
+                lines.append(f"| {' | '.join(row)} |")
+    return "\n".join(lines) + "\n"
+
+
+def _shown(default: Any) -> str:
+    if isinstance(default, SecretStr):
+        default = default.get_secret_value()
+    if isinstance(default, tuple):
+        default = ",".join(map(str, default))
+    return f"`{default}`" if default not in (None, "") else "none"
+
+
+def _range(field: Any) -> str:
+    choices = getattr(field.annotation, "__args__", ()) if "Literal" in str(field.annotation) else ()
+    if choices:
+        return ", ".join(f"`{choice}`" for choice in choices)
+    bounds = {
+        kind: getattr(part, kind) for part in field.metadata for kind in ("ge", "gt", "le") if hasattr(part, kind)
+    }
+    low = bounds.get("ge", f"over {bounds['gt']}" if "gt" in bounds else None)
+    high = bounds.get("le")
+    return f"{low} to {high}" if high is not None else (f"from {low}" if low is not None else "")
+
+
+def metrics_page() -> str:
+    """One row a metric, in the order of the module."""
+    rows = []
+    for metric in vars(metrics).values():
+        if isinstance(metric, Counter | Gauge | Histogram):
+            name = metric._name + ("_total" if isinstance(metric, Counter) else "")
+            labels = ", ".join(f"`{label}`" for label in metric._labelnames) or "none"
+            rows.append(f"| `{name}` | {type(metric).__name__.lower()} | {labels} | {metric._documentation} |")
+    return METRICS_HEAD + "\n".join(rows) + "\n"
+
+
+PAGES = {"config.md": config_page, "metrics.md": metrics_page}
+
+
+def main() -> None:
+    for name, page in PAGES.items():
+        (REFERENCE / name).write_text(page())
+        print(f"wrote docs/reference/{name}")
+
+
+if __name__ == "__main__":
+    main()

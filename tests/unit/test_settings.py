@@ -1,0 +1,62 @@
+"""Bad configuration: one line that names the variable."""
+
+import pytest
+
+from carom_callback.settings import CallbackSettings
+from carom_common.settings import Settings, load_settings
+from carom_executor.settings import ExecutorSettings
+from carom_intake.settings import IntakeSettings
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "value"),
+    [
+        (IntakeSettings, "RABBITMQ_URL", "http://x"),
+        (IntakeSettings, "RABBITMQ_URL", "nonsense"),
+        (IntakeSettings, "REDIS_URL", "amqp://x"),
+        (IntakeSettings, "CAROM_PORT", "http"),
+        (IntakeSettings, "CAROM_PORT", "70000"),
+        (IntakeSettings, "CAROM_MAX_BODY", "-1"),
+        (IntakeSettings, "CAROM_LOG_LEVEL", "loud"),
+        (ExecutorSettings, "CAROM_EXECUTOR_CONCURRENCY", "0"),
+        (ExecutorSettings, "CAROM_EGRESS_ALLOW", "10.0.0.0/99"),
+        (ExecutorSettings, "CAROM_EGRESS_DENY", "not a name!"),
+        (ExecutorSettings, "CAROM_CONSUMER_TIMEOUT", "300"),
+        (CallbackSettings, "CAROM_CALLBACK_SECRET", "hunter2"),
+        (CallbackSettings, "CAROM_CALLBACK_DELAYS", "5,x"),
+        (CallbackSettings, "CAROM_CALLBACK_DELAYS", "0"),
+    ],
+)
+def test_a_bad_value_is_one_line_with_its_variable(
+    kind: type[Settings], name: str, value: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv(name, value)
+    with pytest.raises(SystemExit) as exited:
+        load_settings(kind)
+    assert exited.value.code == 2
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    assert name in said
+    assert "hunter2" not in said
+
+
+def test_lists_are_comma_separated(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CAROM_EGRESS_ALLOW", "10.0.0.0/8, localhost,")
+    monkeypatch.setenv("CAROM_CALLBACK_DELAYS", "0.1,5")
+    settings = load_settings(CallbackSettings)
+    assert settings.egress_allow == ("10.0.0.0/8", "localhost")
+    assert settings.callback_delays == (0.1, 5.0)
+
+
+def test_defaults_are_the_seeds(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("RABBITMQ_URL", raising=False)
+    monkeypatch.delenv("REDIS_URL", raising=False)
+    settings = load_settings(IntakeSettings)
+    assert settings.rabbitmq_url.get_secret_value() == "amqp://localhost:5672"
+    assert settings.redis_url.get_secret_value() == "redis://localhost:6379"
+    assert settings.port == 3000
+
+
+def test_urls_with_passwords_are_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RABBITMQ_URL", "amqp://user:secret@host")
+    assert "secret" not in repr(load_settings(IntakeSettings))
