@@ -1,9 +1,12 @@
 """`make demo`: one job whose target fails twice, followed from its acceptance to its callback."""
 
 import argparse
+import base64
 import contextlib
 import json
+import os
 import queue
+import secrets
 import signal
 import sys
 import time
@@ -83,7 +86,10 @@ def _api() -> Iterator[str]:
         yield _running() or ""
         return
     directory = RUN_DIR / "demo"
-    with Session(directory, log=directory / "log", say=lambda text: print(text, flush=True)) as session:
+    # With a secret, so that the callback shows its signature.
+    secret = os.environ.get("CAROM_CALLBACK_SECRET") or "whsec_" + base64.b64encode(secrets.token_bytes(32)).decode()
+    env = {"CAROM_CALLBACK_SECRET": secret}
+    with Session(directory, log=directory / "log", say=lambda text: print(text, flush=True), env=env) as session:
         yield session.stack.api
         print(f"stopping; the services' logs are in {(directory / 'log').relative_to(RUN_DIR.parent)}/", flush=True)
 

@@ -13,7 +13,7 @@ from carom_common.adapters.store.store import Lease, Store
 from carom_common.contracts.message import CallbackMessage, decode_callback, encode
 from carom_common.domain.buckets import SHORTEST, largest_within
 from carom_common.domain.clock import now_ms
-from carom_common.steps import Abandoned, Publish, hop, park, postpone, publish_all, until_stored
+from carom_common.steps import Abandoned, Publish, hop, park, postpone, publish_all, refused, until_stored
 from carom_common.telemetry import metrics
 from carom_common.telemetry.logging import get_logger
 from carom_common.telemetry.trace import trace_id
@@ -56,28 +56,33 @@ class CallbackSteps:
         return decode_callback(body)
 
     async def process(self, work: Work[CallbackMessage]) -> None:
-        message = work.message
         try:
-            claim = await until_stored(work, lambda: self._store.claim_callback(message, work.lease))
-            if claim.verdict == "run":
-                work.leased = True
-                decision = await self._attempt(work)
-                if not await until_stored(work, lambda: self._settle(work, decision)):
-                    self._drop(work, "lease lost")
-                    return
-                work.leased = False
-            elif claim.verdict == "settled":
-                decision = _stored_decision(claim.stored)
-            elif claim.verdict == "leased":
-                await postpone(self._publisher, work, claim.lease_ms, CALLBACK_KEY, "leased")
-                return
-            else:
-                self._drop(work, claim.why)
-                return
-            await publish_all(self._publisher, work, _next_step(message, decision))
+            decision = await self._decision(work)
+            if decision is not None:
+                await publish_all(self._publisher, work, _next_step(work.message, decision))
+                work.ack()
         except Abandoned:
             return
-        work.delivery.ack()
+
+    async def _decision(self, work: Work[CallbackMessage]) -> domain.Decision | None:
+        """The outcome whose next step is ours to publish; None when this delivery needs nothing more."""
+        while True:
+            claim = await until_stored(work, lambda: self._store.claim_callback(work.message, work.lease))
+            if claim.verdict == "settled":
+                return _stored_decision(claim.stored)
+            if claim.verdict == "leased":
+                await postpone(self._publisher, work, claim.lease_ms, CALLBACK_KEY, "leased")
+                return None
+            if claim.verdict == "drop":
+                self._drop(work, claim.why)
+                return None
+            work.leased = True
+            decision = await self._attempt(work)
+            settled = await until_stored(work, lambda: self._settle(work, decision))  # noqa: B023
+            work.leased = False
+            if settled:
+                return decision
+            refused(work)
 
     async def _settle(self, work: Work[CallbackMessage], decision: domain.Decision) -> bool:
         return await self._store.settle_callback(
@@ -121,19 +126,19 @@ class CallbackSteps:
     def _drop(self, work: Work[CallbackMessage], why: str) -> None:
         metrics.dropped.labels(why).inc()
         log.info("delivery_dropped", job_id=work.message.job_id, attempt=work.message.callback_attempt, reason=why)
-        work.delivery.ack()
+        work.ack()
 
     async def hop(self, work: Work[CallbackMessage]) -> None:
         try:
             claim = await until_stored(
                 work, lambda: self._store.claim_callback(work.message, work.lease, ask_only=True)
             )
-            if claim.verdict == "run":
+            if claim.verdict in ("run", "settled"):  # settled: by a faster clock; its next step is published in time
                 await hop(self._publisher, work, CALLBACK_KEY)
             elif claim.verdict == "leased":
                 await postpone(self._publisher, work, claim.lease_ms, CALLBACK_KEY, "leased")
             else:
-                self._drop(work, claim.why or claim.verdict)
+                self._drop(work, claim.why)
         except Abandoned:
             return
 

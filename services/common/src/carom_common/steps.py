@@ -29,6 +29,8 @@ class Publish(NamedTuple):
     routing_key: str
     body: bytes
     headers: dict[str, Any] | None = None
+    message_id: str | None = None
+    """Set where the same message goes on: whoever settled it by this id may be gone before the next step is out."""
 
 
 class Abandoned(Exception):
@@ -49,6 +51,16 @@ async def until_stored(work: Work[M], ask: Callable[[], Awaitable[T]]) -> T:
         if not work.delivery.alive and not work.leased:
             raise Abandoned
         await asyncio.sleep(RETRY_SECONDS)
+
+
+def refused(work: Work[M]) -> None:
+    """Another delivery took the attempt over. Ours may have come after that one was lost: ask anew, never just ack.
+
+    Raises Abandoned when the delivery has gone back to its queue.
+    """
+    log.warning("settle_refused", job_id=work.message.job_id)
+    if not work.delivery.alive:
+        raise Abandoned
 
 
 async def publish_all(publisher: Publisher, work: Work[M], messages: Sequence[Publish]) -> None:
@@ -77,16 +89,20 @@ async def postpone(publisher: Publisher, work: Work[M], delay_ms: int, home: str
     """Put the same message into the delay bucket that covers `delay_ms`, confirm, ack. Uses up no attempt."""
     bucket = next((b for b in buckets.BUCKETS if b >= delay_ms), buckets.BUCKETS[-1])
     metrics.postponed.labels(reason).inc()
-    await publish_all(publisher, work, [Publish(DELAY, delayed(home, bucket), work.delivery.body)])
-    work.delivery.ack()
+    await _put_back(publisher, work, delayed(home, bucket))
 
 
 async def hop(publisher: Publisher, work: Work[M], home: str) -> None:
     """Put an early message into the longest bucket that does not overshoot its eta, confirm, ack."""
     bucket = buckets.largest_within(work.message.eta - now_ms()) or buckets.SHORTEST
     metrics.postponed.labels("early").inc()
-    await publish_all(publisher, work, [Publish(DELAY, delayed(home, bucket), work.delivery.body)])
-    work.delivery.ack()
+    await _put_back(publisher, work, delayed(home, bucket))
+
+
+async def _put_back(publisher: Publisher, work: Work[M], key: str) -> None:
+    same = Publish(DELAY, key, work.delivery.body, message_id=work.delivery.message_id)
+    await publish_all(publisher, work, [same])
+    work.ack()
 
 
 async def park(publisher: Publisher, delivery: Delivery, service: str, reason: str) -> None:

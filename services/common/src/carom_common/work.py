@@ -40,7 +40,7 @@ M = TypeVar("M", bound=Timed)
 class Work(Generic[M]):
     """One message on its way through the four steps. `delivery` changes when the message is delivered again."""
 
-    __slots__ = ("arrived", "delivery", "lease", "leased", "message")
+    __slots__ = ("_copies", "arrived", "delivery", "lease", "leased", "message")
 
     def __init__(self, message: M, delivery: Delivery, process: str) -> None:
         self.message = message
@@ -48,6 +48,18 @@ class Work(Generic[M]):
         self.arrived = asyncio.get_running_loop().time()
         self.lease = Lease(message.job_id, delivery.message_id, f"{process}/{delivery.message_id}")
         self.leased = False
+        self._copies: tuple[Delivery, ...] = ()
+
+    def attach(self, delivery: Delivery) -> None:
+        """Take the same message delivered once more: after its channel went, or as a second copy beside the first."""
+        if self.delivery.alive:
+            self._copies += (self.delivery,)
+        self.delivery = delivery
+
+    def ack(self) -> None:
+        for copy in self._copies:
+            copy.ack()
+        self.delivery.ack()
 
 
 class Steps(Protocol[M]):
@@ -103,7 +115,7 @@ class WorkLoop(Generic[M]):
             return  # goes back to its queue when the connection closes
         running = self._running.get(delivery.message_id)
         if running is not None:
-            running.delivery = delivery
+            running.attach(delivery)
             return
         try:
             if len(delivery.body) > MAX_MESSAGE_BYTES:
@@ -140,6 +152,10 @@ class WorkLoop(Generic[M]):
             self._buffered += 1
 
     def _start(self, work: Work[M]) -> None:
+        running = self._running.get(work.lease.message_id)
+        if running is not None:  # two copies came before the first of them began
+            running.attach(work.delivery)
+            return
         self._running[work.lease.message_id] = work
         self._spawn(self._run(work))
 
@@ -156,8 +172,7 @@ class WorkLoop(Generic[M]):
             queue = self._turns.pick([name for name, buffer in self._buffers.items() if buffer])
             work = self._buffers[queue].popleft()
             self._buffered -= 1
-            # A dead delivery is in its queue again; a copy of what runs already was delivered twice before it began.
-            if work.delivery.alive and work.lease.message_id not in self._running:
+            if work.delivery.alive:  # a dead one is in its queue again
                 self._start(work)
 
     def _spawn(self, step: Awaitable[None]) -> None:

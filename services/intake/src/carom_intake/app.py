@@ -31,6 +31,8 @@ def create_app(store: Store, publisher: Publisher, limits: Limits) -> ASGIApp:
         assert isinstance(error, HttpProblem)
         if request.method == "POST":
             metrics.submissions_refused.labels(str(error.status)).inc()
+        request_id = request.scope["request_id"]
+        log.info("request_refused", request_id=request_id, path=request.url.path, status=error.status)
         return problem_response(error, request)
 
     async def on_http_exception(request: Request, error: Exception) -> Response:
@@ -65,6 +67,7 @@ async def serve(settings: IntakeSettings, stop: asyncio.Event) -> None:
         http="httptools",
         backlog=4096,
         server_header=False,
+        proxy_headers=False,
         timeout_graceful_shutdown=int(settings.shutdown_timeout) or 1,
     )
     api = EmbeddedServer(config)

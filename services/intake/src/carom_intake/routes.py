@@ -81,7 +81,7 @@ class JobRoutes:
             raise unavailable("the job store did not take the job") from error
         metrics.jobs_submitted.inc()
         metrics.submit_seconds.observe(time.perf_counter() - started)
-        log.debug(
+        log.info(
             "job_accepted",
             job_id=message.job_id,
             request_id=request.scope["request_id"],

@@ -78,6 +78,7 @@ class _Versioned(Struct):
     version: int = 0
 
 
+UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 encode = msgspec.json.Encoder().encode
 encode_attempt = encode
 decode_attempt = msgspec.json.Decoder(Attempt).decode
@@ -94,7 +95,7 @@ def decode_execute(body: bytes) -> ExecuteMessage:
     """Raise `Undecodable` for anything but a version 1 execute message."""
     try:
         message = _decode_execute(body)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except UNREADABLE as error:
         raise Undecodable(_why(body, error)) from error
     if message.version != VERSION:
         raise Undecodable(f"unknown version {message.version}")
@@ -105,7 +106,7 @@ def decode_callback(body: bytes) -> CallbackMessage:
     """Raise `Undecodable` for anything but a version 1 callback message."""
     try:
         message = _decode_callback(body)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except UNREADABLE as error:
         raise Undecodable(_why(body, error)) from error
     if message.version != VERSION:
         raise Undecodable(f"unknown version {message.version}")
@@ -115,7 +116,7 @@ def decode_callback(body: bytes) -> CallbackMessage:
 def _why(body: bytes, error: Exception) -> str:
     try:
         version = _decode_version(body).version
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except UNREADABLE:
         version = VERSION
     return str(error) if version == VERSION else f"unknown version {version}"
 

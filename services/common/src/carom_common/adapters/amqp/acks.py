@@ -38,12 +38,13 @@ class AckBatch:
             top = following
             if top in self._acked:
                 contiguous = top
+            else:
+                self._gone.remove(top)  # one by one: behind a slow call, many thousands may be gone
         if contiguous:
             self._channel.ack(contiguous, multiple=True)
         for tag in self._acked:
             if tag > top:
                 self._channel.ack(tag)
                 self._gone.add(tag)
-        self._gone = {tag for tag in self._gone if tag > top}
         self._acked.clear()
         self._settled_up_to = top

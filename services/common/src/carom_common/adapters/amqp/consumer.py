@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import hashlib
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
@@ -46,7 +47,8 @@ class Delivery:
 
     @property
     def message_id(self) -> str:
-        return self._properties.message_id
+        """Unique for each publish; a message that an operator's tool published without one is known by its content."""
+        return self._properties.message_id or hashlib.sha256(self.body).hexdigest()[:32]
 
     @property
     def headers(self) -> dict[str, Any]:

@@ -21,7 +21,7 @@ log = get_logger()
 
 
 class Publisher:
-    """`run()` keeps the connection, `publish()` uses it. Message ids are unique for each publish: process and count."""
+    """`run()` keeps the connection, `publish()` uses it. New message ids are unique: process and count."""
 
     def __init__(self, url: str, name: str, declare: Callable[[], Awaitable[None]]) -> None:
         self._url = url
@@ -47,8 +47,15 @@ class Publisher:
     def new_message_id(self) -> str:
         return f"{self._token}-{next(self._count):x}"
 
-    async def publish(self, exchange: str, routing_key: str, body: bytes, headers: dict[str, Any] | None = None) -> str:
-        """Publish, wait for the confirm, return the message id.
+    async def publish(
+        self,
+        exchange: str,
+        routing_key: str,
+        body: bytes,
+        headers: dict[str, Any] | None = None,
+        message_id: str | None = None,
+    ) -> str:
+        """Publish, wait for the confirm, return the message id: a new one, unless the same message is put back.
 
         Raises BrokerUnavailable (nothing sent), PublishUnconfirmed (unknown; also after 5 s without a confirm) or
         Unroutable (the topology is gone: it is declared anew before the next try).
@@ -56,7 +63,7 @@ class Publisher:
         channel = self._channel
         if channel is None or not self.available:
             raise BrokerUnavailable(self.state)
-        message_id = self.new_message_id()
+        message_id = message_id or self.new_message_id()
         table = pamqp.encode.field_table(headers) if headers else b""
         try:
             await channel.publish(exchange, routing_key, body, message_id, table)
@@ -77,6 +84,8 @@ class Publisher:
                 await self._hold_connection()
             except BrokerError as error:
                 log.warning("publisher_disconnected", reason=str(error))
+                if "404" in str(error):  # an exchange is missing, which no message is returned for
+                    self._redeclare = True
             await asyncio.sleep(RECONNECT_SECONDS)
 
     async def _hold_connection(self) -> None:

@@ -7,7 +7,7 @@ local cgeneration, cattempt = tonumber(ARGV[3]), tonumber(ARGV[4])
 local r = get('generation', 'status', 'callback_generation', 'callback_attempt', 'callback_settled_by', 'callback_owner',
   'callback_lease', 'callback')
 local known = tonumber(r[1])
-local final = r[2] == 'completed' or r[2] == 'failed' or r[2] == 'cancelled' or r[2] == 'expired'
+local final = is_final(r[2])
 
 if known and generation < known then return {'drop', 'stale generation'} end
 if not known or generation > known or not final then

@@ -15,9 +15,7 @@ if known and generation == known then
     if s[1] == 'in_progress' then return {'drop', 'next attempt began'} end
     return {'settled', s[1], s[2] or '0', s[3] or '0', s[4] or '', s[5] or '0', redis.call('LINDEX', log, -1)}
   end
-  if r[3] == 'completed' or r[3] == 'failed' or r[3] == 'cancelled' or r[3] == 'expired' then
-    return {'drop', r[3]}
-  end
+  if is_final(r[3]) then return {'drop', r[3]} end
   local lease = tonumber(r[6] or '0')
   if lease > now and r[5] ~= ARGV[5] then return {'leased', lease - now} end
 end

@@ -13,6 +13,10 @@ local function set(...)
   redis.call('HSET', state, ...)
 end
 
+local function is_final(status)
+  return status == 'completed' or status == 'failed' or status == 'cancelled' or status == 'expired'
+end
+
 local function keep_until(at)
   redis.call('PEXPIREAT', state, at)
   redis.call('PEXPIREAT', log, at)

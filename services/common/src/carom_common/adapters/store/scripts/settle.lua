@@ -1,9 +1,10 @@
--- Records the outcome of an attempt, if the lease is still this delivery's.
+-- Records the outcome of an attempt, unless another delivery has claimed it since. No claim at all is no reason to
+-- refuse: the store may have lost it, and the owner is then whoever settled the attempt before.
 -- ARGV: now, generation, attempt, message_id, owner, keep_until, created, job, history,
 --       status, eta, error, dead (0 | 1), callback (0 | 1), entry
 -- Replies 'ok' | 'refused' | 'unknown' (call again with the job)
 local generation, attempt = tonumber(ARGV[2]), tonumber(ARGV[3])
-local r = get('generation', 'attempt', 'settled_by', 'owner')
+local r = get('generation', 'attempt', 'settled_by', 'owner', 'lease')
 local known, settled = tonumber(r[1]), tonumber(r[2])
 
 if known and generation == known and attempt == settled and r[3] == ARGV[4] and r[4] == ARGV[5] then return 'ok' end
@@ -11,7 +12,7 @@ if known and (generation < known or (generation == known and attempt <= settled)
 if not known or generation > known or attempt > settled + 1 then
   if ARGV[8] == '' then return 'unknown' end
   rebuild(ARGV[8], generation, attempt - 1, ARGV[7], ARGV[9])
-elseif r[4] and r[4] ~= ARGV[5] then
+elseif r[4] ~= ARGV[5] and (r[5] or '0') ~= '0' then
   return 'refused'
 end
 redis.call('RPUSH', log, ARGV[15])
