@@ -1,0 +1,73 @@
+"""One RabbitMQ, one Redis and one running stack for the whole session, all private and on free ports."""
+
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+from tests.support.broker import Broker
+from tests.support.client import Api
+from tests.support.logs import Logs
+from tests.support.target import Target
+
+from devstack.servers import RabbitMQ, Redis
+from devstack.services import Stack
+
+SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
+ENV = {
+    "CAROM_LOG_FORMAT": "json",
+    "CAROM_LOG_LEVEL": "debug",
+    "CAROM_CALLBACK_DELAYS": "0.1,0.1,0.1",
+    "CAROM_CALLBACK_SECRET": SECRET,
+    "CAROM_SHUTDOWN_TIMEOUT": "10",
+}
+
+
+class Servers(NamedTuple):
+    rabbitmq: RabbitMQ
+    redis: Redis
+    directory: Path
+
+
+@pytest.fixture(scope="session")
+def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
+    directory = tmp_path_factory.mktemp("servers")
+    with RabbitMQ(directory / "rabbitmq") as rabbitmq, Redis(directory / "redis") as redis:
+        yield Servers(rabbitmq, redis, directory)
+
+
+@pytest.fixture(scope="session")
+def logs(servers: Servers) -> Logs:
+    return Logs(servers.directory / "services")
+
+
+@pytest.fixture(scope="session")
+def stack(servers: Servers, logs: Logs) -> Iterator[Stack]:
+    with Stack(servers.rabbitmq.url, servers.redis.url, log=logs.directory, env=ENV) as stack:
+        yield stack
+
+
+@pytest.fixture(scope="session")
+async def api(stack: Stack) -> AsyncIterator[Api]:
+    client = Api(stack.api)
+    yield client
+    await client.aclose()
+
+
+@pytest.fixture(scope="session")
+async def target() -> AsyncIterator[Target]:
+    async with Target() as target:
+        yield target
+
+
+@pytest.fixture(scope="session")
+async def broker(stack: Stack, servers: Servers) -> AsyncIterator[Broker]:
+    client = await Broker.connect(servers.rabbitmq.url)
+    yield client
+    await client.close()
+
+
+@pytest.fixture
+def secret() -> str:
+    """What callbacks are signed with."""
+    return SECRET

@@ -1,0 +1,217 @@
+"""Submitting jobs whose outcome is known in advance, and judging what became of them."""
+
+import asyncio
+import itertools
+import time
+from collections.abc import Callable, Iterable
+from concurrent.futures import Future
+from typing import Any, NamedTuple
+
+import aiohttp
+from tests.support.witness import LoopThread, Witness
+
+CONCURRENT = 32
+AGAIN_SECONDS = 0.1
+
+
+class Kind(NamedTuple):
+    """A sort of job: plans of its target and receiver, and how it must end."""
+
+    name: str
+    target: str
+    max_retries: int
+    status: str
+    attempts: int
+    receiver: str = "200"
+    retry_delay: int = 100
+
+
+KINDS = (
+    Kind("succeeds", "200:20", 3, "completed", 1),
+    Kind("slow", "200:400", 3, "completed", 1),
+    Kind("retried", "503:20,503:50,200:50", 3, "completed", 3),
+    Kind("exhausted", "503:20", 1, "failed", 2),
+    Kind("refused", "404:20", 3, "failed", 1),
+    Kind("late callback", "200:20", 3, "completed", 1, "503:400,200:100"),
+    # What it settled long ago is in the record, what it just claimed may be forgotten.
+    Kind("patient", "503:20,200:800", 3, "completed", 2, "200", 1600),
+)
+MIXED = [KINDS[n] for n in (0, 6, 1, 2, 0, 3, 5, 2, 1, 4)]
+"""What `Load` submits in turn: mostly successes, some of everything."""
+
+
+class Verdict(NamedTuple):
+    """What became of the jobs of one scenario."""
+
+    accepted: int
+    lost: int
+    """Accepted and never called."""
+    wrong: int
+    """Called back with something else than what happened, or under two webhook-ids."""
+    missing: int
+    """Without a callback that its receiver took."""
+    repeated_calls: int
+    repeated_callbacks: int
+    records: int
+    """Records that do not show the outcome, unless the scenario destroys records."""
+
+
+class Load:
+    """Jobs of one scenario. Whatever is not answered with 202 is submitted again as a new job."""
+
+    def __init__(self, api: str, witness: Witness, thread: LoopThread, kinds: Iterable[Kind] = MIXED) -> None:
+        self.api = api
+        self.witness = witness
+        self.accepted: dict[str, tuple[Kind, float]] = {}
+        self.refused = 0
+        self._thread = thread
+        self._kinds = itertools.cycle(kinds)
+        self._stopped = False
+
+    # Submitting
+
+    def burst(self, count: int) -> "Future[None]":
+        """Submit `count` jobs as fast as they are taken."""
+        return self._thread.start(self._burst(count))
+
+    def steady(self, rate: float) -> "Future[None]":
+        """Submit at a steady rate until `stop()`; a refused job is one of the next second's, not one more."""
+        return self._thread.start(self._steady(rate))
+
+    def stop(self) -> None:
+        self._stopped = True
+
+    async def _burst(self, count: int) -> None:
+        left = iter(range(count))
+
+        async def worker(session: aiohttp.ClientSession) -> None:
+            for _ in left:
+                kind = next(self._kinds)
+                await self._until_accepted(session, kind)
+
+        async with _session(10) as session, asyncio.TaskGroup() as group:
+            for _ in range(CONCURRENT):
+                group.create_task(worker(session))
+
+    async def _until_accepted(self, session: aiohttp.ClientSession, kind: Kind) -> None:
+        if not await self._submit(session, kind):
+            await asyncio.sleep(AGAIN_SECONDS)
+            await self._until_accepted(session, kind)
+
+    async def _steady(self, rate: float) -> None:
+        start = time.monotonic()
+        async with _session(10) as session, asyncio.TaskGroup() as group:
+            for n in itertools.count(1):
+                if self._stopped:
+                    return
+                group.create_task(self._submit(session, next(self._kinds)))
+                await asyncio.sleep(max(0.0, start + n / rate - time.monotonic()))
+
+    async def _submit(self, session: aiohttp.ClientSession, kind: Kind) -> bool:
+        body = {
+            "targetUrl": self.witness.target(kind.target),
+            "callbackUrl": self.witness.receiver(kind.receiver),
+            "method": "POST",
+            "payload": {"kind": kind.name},
+            "maxRetries": kind.max_retries,
+            "retryDelay": kind.retry_delay,
+            "retry": {"strategy": "fixed"},
+        }
+        try:
+            async with session.post(f"{self.api}/api/jobs", json=body) as response:
+                answer = await response.json(content_type=None)
+                if response.status == 202:
+                    self.accepted[answer["jobId"]] = (kind, time.monotonic())
+                    return True
+                assert response.status == 503, answer
+        except (aiohttp.ClientError, TimeoutError, OSError):
+            pass
+        self.refused += 1
+        return False
+
+    # Judging
+
+    def unfinished(self) -> list[str]:
+        """Jobs whose callback nobody took yet."""
+        return [job_id for job_id in list(self.accepted) if not self.witness.taken(job_id)]
+
+    def await_callbacks(self, seconds: float) -> None:
+        """Return when every accepted job is called back, at the latest after `seconds`."""
+        wait_for(lambda: not self.unfinished(), seconds)
+
+    def records(self) -> dict[str, dict[str, Any] | None]:
+        """The typed record of every accepted job, None where there is none."""
+        return self._thread.run(self._records())
+
+    def settled_records(self, seconds: float = 10) -> dict[str, dict[str, Any] | None]:
+        """The records as soon as all show their outcome, at the latest after `seconds`."""
+        wait_for(lambda: not self.stale(self.records()), seconds)
+        return self.records()
+
+    def stale(self, records: dict[str, dict[str, Any] | None]) -> list[str]:
+        """Jobs whose record is missing or shows anything but their outcome and the delivered callback."""
+        return [
+            job_id
+            for job_id, (kind, _) in self.accepted.items()
+            if (record := records[job_id]) is None
+            or record["status"] != kind.status
+            or len(record["attemptsLog"]) != kind.attempts
+            or record["callback"]["status"] != "delivered"
+        ]
+
+    async def _records(self) -> dict[str, dict[str, Any] | None]:
+        limit = asyncio.Semaphore(CONCURRENT)
+
+        async def fetch(session: aiohttp.ClientSession, job_id: str) -> dict[str, Any] | None:
+            async with limit, session.get(f"{self.api}/api/jobs/{job_id}") as response:
+                assert response.status in (200, 404), await response.text()
+                return dict(await response.json()) if response.status == 200 else None
+
+        async with _session(30) as session:
+            ids = list(self.accepted)
+            return dict(zip(ids, await asyncio.gather(*(fetch(session, job_id) for job_id in ids)), strict=True))
+
+    def wrong(self) -> list[str]:
+        """Jobs whose callbacks say something else than what happened, or do not share one webhook-id."""
+        return [
+            job_id
+            for job_id, (kind, _) in self.accepted.items()
+            if (callbacks := list(self.witness.callbacks.get(job_id, ())))
+            and (
+                any((c.status, c.attempts, c.logged) != (kind.status, kind.attempts, kind.attempts) for c in callbacks)
+                or len({callback.webhook_id for callback in callbacks}) > 1
+            )
+        ]
+
+    def repeated_calls(self) -> int:
+        calls = (self.witness.called(job_id) for job_id in list(self.accepted))
+        return sum(len(made) - len({call.attempt for call in made}) for made in calls)
+
+    def repeated_callbacks(self) -> int:
+        return sum(max(0, len(self.witness.taken(job_id)) - 1) for job_id in list(self.accepted))
+
+    def verdict(self, stale: int) -> Verdict:
+        return Verdict(
+            len(self.accepted),
+            sum(not self.witness.called(job_id) for job_id in self.accepted),
+            len(self.wrong()),
+            len(self.unfinished()),
+            self.repeated_calls(),
+            self.repeated_callbacks(),
+            stale,
+        )
+
+
+def _session(seconds: float) -> aiohttp.ClientSession:
+    connector = aiohttp.TCPConnector(limit=0)
+    return aiohttp.ClientSession(connector=connector, timeout=aiohttp.ClientTimeout(seconds), trust_env=False)
+
+
+def wait_for(ready: Callable[[], bool], seconds: float, interval: float = 0.05) -> bool:
+    """Poll until `ready()`; False when it is not after `seconds`."""
+    deadline = time.monotonic() + seconds
+    while not ready():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(interval)
+    return True
