@@ -15,6 +15,9 @@ from devstack.server import Server
 __all__ = ["RabbitMQ", "Redis"]
 
 _LOOPBACK = "{127,0,0,1}"
+# A delayed message that falls due while the broker starts, before its bindings are back, is tried again after this
+# time; the default of three minutes would keep a retry waiting for as long.
+_ADVANCED = "[{rabbit, [{dead_letter_worker_publisher_confirm_timeout, 10000}]}].\n"
 
 
 class RabbitMQ(Server):
@@ -142,7 +145,7 @@ class RabbitMQ(Server):
         lines = [f"{name} = {value}\n" for name, value in (settings | self.settings).items()]
         (d / "rabbitmq.conf").write_text("".join(lines))
         (d / "rabbitmq-env.conf").write_text("")
-        (d / "advanced.config").write_text("[].\n")
+        (d / "advanced.config").write_text(_ADVANCED)
         (d / "enabled_plugins").write_text("[rabbitmq_management].\n" if self.management_port else "[].\n")
 
 

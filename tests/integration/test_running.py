@@ -25,7 +25,7 @@ from tests.support.waiting import eventually
 
 from carom_callback.settings import CallbackSettings
 from carom_common.settings import Settings, variable
-from carom_common.topology import DEAD_CALLBACK_QUEUE, DEAD_EXECUTE_QUEUE
+from carom_common.topology import DEAD_CALLBACK_QUEUE, DEAD_EXECUTE_QUEUE, QUEUES
 from carom_executor.settings import ExecutorSettings
 from carom_intake.settings import IntakeSettings
 from devstack.ports import free_port
@@ -518,6 +518,7 @@ BAD: list[tuple[str, str, str]] = [
     ("executor", "CAROM_EXECUTOR_CONCURRENCY", "0"),
     ("executor", "CAROM_EXECUTOR_MAX_HELD", "-1"),
     ("executor", "CAROM_CONSUMER_TIMEOUT", "360"),
+    ("executor", "CAROM_DECLARE_TOPOLOGY", "perhaps"),
     ("callback", "CAROM_CALLBACK_CONCURRENCY", "many"),
     ("callback", "CAROM_CALLBACK_MAX_HELD", "10001"),
     ("callback", "CAROM_CALLBACK_TIMEOUT", "0"),
@@ -556,7 +557,9 @@ FORKING = """
 import importlib, json, os, signal, sys
 main = importlib.import_module(f"carom_{sys.argv[1]}.main").main
 found = []
-for name, value in json.loads(sys.argv[2]):
+cases = json.loads(sys.argv[2])
+del sys.argv[1:]
+for name, value in cases:
     read, write = os.pipe()
     child = os.fork()
     if child == 0:
@@ -627,3 +630,36 @@ async def test_a_port_that_is_taken(kind: str, name: str, what: str) -> None:
     failures = [event for event in map(json.loads, lines) if event["level"] in ("error", "critical")]
     assert [event["event"] for event in failures] == ["service_failed"]
     assert failures[0]["reason"] == f"cannot listen on 127.0.0.1:{port} for {what}: Address already in use"
+
+
+async def test_declare_topology_by_itself(servers: Servers) -> None:
+    """The command declares everything, again too, and ends; a service that is told not to declares nothing."""
+    rabbitmq = servers.rabbitmq
+    rabbitmq.ctl("add_vhost", "declared")
+    rabbitmq.ctl("set_permissions", "-p", "declared", "guest", ".*", ".*", ".*")
+    env = {"RABBITMQ_URL": f"{rabbitmq.url}declared", "CAROM_LOG_FORMAT": "json"}
+
+    def queues() -> set[str]:
+        return set(rabbitmq.ctl("-q", "list_queues", "-p", "declared", "--no-table-headers", "name").split())
+
+    passive = Service(
+        "executor",
+        env | {"REDIS_URL": servers.redis.url, "CAROM_DECLARE_TOPOLOGY": "false"},
+        log=servers.directory / "passive.log",
+    )
+    passive.start(wait=False)
+    try:
+        await eventually(
+            lambda: "consumer_disconnected" in (servers.directory / "passive.log").read_text(), "it found no queue"
+        )
+        assert not passive.ready
+        assert queues() == set()
+        for _ in range(2):
+            code, lines = await run([str(Path(sys.prefix) / "bin" / "carom-intake"), "declare-topology"], **env)
+            assert code == 0, lines
+            assert json.loads(lines[-1])["event"] == "topology_declared"
+        assert queues() == {queue.name for queue in QUEUES}
+        passive.wait_ready(10)
+    finally:
+        passive.kill()
+        rabbitmq.ctl("delete_vhost", "declared")

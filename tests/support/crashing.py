@@ -121,6 +121,7 @@ def main() -> None:
     store.LEASE_MS = LEASE_MS
     keep_trace(Path(trace))  # first, so that a settle is noted before its fuse burns
     light(service, point, Fuse(int(nth)))
+    sys.argv = [f"carom-{service}"]
     importlib.import_module(f"carom_{service}.main").main()
 
 

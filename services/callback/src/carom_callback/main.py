@@ -2,13 +2,11 @@
 
 from carom_callback.app import serve
 from carom_callback.settings import CallbackSettings
-from carom_common.runtime import run_service
-from carom_common.settings import load_settings
+from carom_common import command
 
 
 def main() -> None:
-    settings = load_settings(CallbackSettings)
-    run_service("callback", settings, lambda stop: serve(settings, stop))
+    command.main("callback", CallbackSettings, serve)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 from carom_common.adapters.amqp.consumer import Consumer
-from carom_common.adapters.amqp.declare import declare_when_up, declarer
+from carom_common.adapters.amqp.declare import Topology
 from carom_common.adapters.amqp.publisher import Publisher
 from carom_common.adapters.store.store import Store
 from carom_common.admin import Health, admin_server
@@ -42,13 +42,14 @@ async def consume_until(
     """Consume until `stop` is set, then drain within the shutdown timeout."""
     url = settings.rabbitmq_url.get_secret_value()
     store = Store(settings.redis_url.get_secret_value(), settings.retention, settings.dead_retention)
-    publisher = Publisher(url, f"carom-{name}", declarer(url))
+    topology = Topology(url, ours=settings.declare_topology)
+    publisher = Publisher(url, f"carom-{name}", topology.declare)
     steps = make_steps(store, publisher)
     give_back_after = settings.consumer_timeout / 4
     work = WorkLoop(steps, process_token(), limits.weights, limits.concurrency, limits.max_held, give_back_after)
     prefetch = dict.fromkeys(limits.weights, limits.concurrency + limits.max_held)
     prefetch[limits.crashed_queue] = CRASHED_PREFETCH
-    consumer = Consumer(url, f"carom-{name}", prefetch, work.on_delivery, declarer(url))
+    consumer = Consumer(url, f"carom-{name}", prefetch, work.on_delivery, topology.declare)
     checks = {
         "broker": lambda: publisher.state,
         "consumer": lambda: "ok" if consumer.consuming else "not consuming",
@@ -57,7 +58,7 @@ async def consume_until(
     health = Health(checks, required=frozenset({"broker", "consumer"}))
 
     async def consume() -> None:
-        await declare_when_up(url)
+        await topology.declare_when_up()
         log.info("consumer_started", concurrency=limits.concurrency)
         await consumer.run()
 

@@ -48,6 +48,10 @@ class Settings(BaseSettings):
     redis_url: Annotated[SecretStr, _url("redis", "rediss", "unix")] = Field(
         SecretStr("redis://localhost:6379"), validation_alias="REDIS_URL", description="Where Redis is."
     )
+    declare_topology: bool = Field(
+        True,
+        description="Declare exchanges and queues at start; `false` where `carom-<service> declare-topology` does.",
+    )
     host: str = Field("0.0.0.0", description="Address that the API and the admin port listen on.")
     admin_port: int = Field(
         8081, ge=0, le=65535, description="Port of /livez, /readyz and /metrics; no ingress reaches it."

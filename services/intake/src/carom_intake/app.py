@@ -9,7 +9,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp
 
-from carom_common.adapters.amqp.declare import declare_when_up, declarer
+from carom_common.adapters.amqp.declare import Topology
 from carom_common.adapters.amqp.publisher import Publisher
 from carom_common.adapters.store.store import Store
 from carom_common.admin import EmbeddedServer, Health, admin_server
@@ -54,7 +54,8 @@ async def serve(settings: IntakeSettings, stop: asyncio.Event) -> None:
     """Serve the API until `stop` is set, then finish the requests under way."""
     url = settings.rabbitmq_url.get_secret_value()
     store = Store(settings.redis_url.get_secret_value(), settings.retention, settings.dead_retention)
-    publisher = Publisher(url, "carom-intake", declarer(url))
+    topology = Topology(url, ours=settings.declare_topology)
+    publisher = Publisher(url, "carom-intake", topology.declare)
     health = Health({"broker": lambda: publisher.state, "store": lambda: store.state}, required=frozenset())
     app = create_app(store, publisher, Limits(settings.max_body, settings.max_payload))
     config = uvicorn.Config(
@@ -73,7 +74,7 @@ async def serve(settings: IntakeSettings, stop: asyncio.Event) -> None:
     api = EmbeddedServer(config)
 
     async def connect() -> None:
-        await declare_when_up(url)
+        await topology.declare_when_up()
         await publisher.run()
 
     async with background(

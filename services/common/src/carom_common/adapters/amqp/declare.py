@@ -1,7 +1,6 @@
 """Declaring the topology, through FastStream: idempotent, and the same on every supported broker version."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
 from typing import cast
 
 from aio_pika.exceptions import AMQPError
@@ -43,20 +42,25 @@ async def declare_topology(url: str) -> None:
         await broker.stop()
 
 
-def declarer(url: str) -> Callable[[], Awaitable[None]]:
-    async def declare() -> None:
-        await declare_topology(url)
+class Topology:
+    """Declares the topology at start and when a part of it is missing, unless somebody else is to do that."""
 
-    return declare
+    def __init__(self, url: str, *, ours: bool) -> None:
+        self._url = url
+        self._ours = ours
 
+    async def declare(self) -> None:
+        """Declare it once; raises BrokerError."""
+        if self._ours:
+            await declare_topology(self._url)
 
-async def declare_when_up(url: str) -> None:
-    """Declare the topology as soon as the broker can be reached, however long that takes."""
-    while True:
-        try:
-            await declare_topology(url)
-        except BrokerError as error:
-            log.warning("waiting_for_broker", reason=str(error))
-            await asyncio.sleep(RETRY_SECONDS)
-        else:
-            return
+    async def declare_when_up(self) -> None:
+        """Declare it as soon as the broker can be reached, however long that takes."""
+        while True:
+            try:
+                await self.declare()
+            except BrokerError as error:
+                log.warning("waiting_for_broker", reason=str(error))
+                await asyncio.sleep(RETRY_SECONDS)
+            else:
+                return
