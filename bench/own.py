@@ -16,7 +16,7 @@ DRAIN_SECONDS = 240
 
 
 def measure(seconds: int, connections: int, rate: float) -> dict[str, Any]:
-    title(f"Carom alone: {connections} connections for {seconds} s, then {rate:g} jobs/s")
+    title(f"Carom alone: {connections} connections for {seconds} s, and {rate:g} jobs/s")
     with Stand() as stand:
         warm = generate(stand, WARM_UP_JOBS, 60)
         drain(stand.receiver, 0, warm.accepted, 60)
