@@ -1,13 +1,18 @@
-"""What both consumers do round their call: keep asking the store, publish until confirmed, postpone, park."""
+"""The four steps of every delivery: claim, call, settle, publish, then ack. The one place that knows their order.
+
+A crash between any two of them is repaired by the redelivery, see ARCHITECTURE.md.
+"""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, NamedTuple, TypeVar
+from abc import ABC, abstractmethod
+from collections.abc import Awaitable, Callable
+from typing import Any, Generic, NamedTuple, TypeVar
 
 from carom_common.adapters.amqp.consumer import Delivery
 from carom_common.adapters.amqp.errors import BrokerError
 from carom_common.adapters.amqp.publisher import Publisher
 from carom_common.adapters.store.batch import StoreUnavailable
+from carom_common.adapters.store.store import Claim, Lease
 from carom_common.domain import buckets
 from carom_common.domain.clock import now_ms
 from carom_common.telemetry import metrics
@@ -19,6 +24,7 @@ RETRY_SECONDS = 0.5
 LOG_EVERY = 20
 
 log = get_logger()
+O = TypeVar("O")  # noqa: E741
 T = TypeVar("T")
 
 
@@ -37,7 +43,134 @@ class Abandoned(Exception):
     """The delivery went back to its queue while we waited for broker or store: its next delivery carries on."""
 
 
-async def until_stored(work: Work[M], ask: Callable[[], Awaitable[T]]) -> T:
+class FourSteps(ABC, Generic[M, O]):
+    """What a service does with its messages; `O` is the outcome of a call."""
+
+    def __init__(self, publisher: Publisher, kind: str) -> None:
+        self._publisher = publisher
+        self._kind = kind
+
+    @abstractmethod
+    def decode(self, body: bytes) -> M:
+        """The message in a body; raises Undecodable for what must be parked."""
+
+    @abstractmethod
+    async def claim(self, work: Work[M], *, ask_only: bool = False) -> Claim: ...
+
+    @abstractmethod
+    async def call(self, work: Work[M]) -> O:
+        """Make the call; every way that it can end is an outcome."""
+
+    @abstractmethod
+    async def settle(self, work: Work[M], outcome: O) -> bool: ...
+
+    @abstractmethod
+    def recorded(self, claim: Claim) -> O:
+        """The outcome that an earlier delivery of this very message settled."""
+
+    @abstractmethod
+    def next_step(self, work: Work[M], outcome: O) -> list[Publish]:
+        """What must be confirmed before the ack."""
+
+    @abstractmethod
+    def home(self, work: Work[M]) -> str:
+        """The routing key of the queue that the message came from."""
+
+    @abstractmethod
+    async def renew(self, lease: Lease) -> bool: ...
+
+    @abstractmethod
+    async def release(self, lease: Lease) -> None: ...
+
+    async def process(self, work: Work[M]) -> None:
+        """Take a due delivery through the four steps."""
+        try:
+            while (claim := await _until_stored(work, lambda: self.claim(work))).verdict == "run":
+                work.leased = True
+                outcome = await self.call(work)
+                settled = await _until_stored(work, lambda outcome=outcome: self.settle(work, outcome))  # type: ignore[misc]
+                work.leased = False
+                if settled:
+                    await self._finish(work, outcome)
+                    return
+                # Another delivery took the attempt over, and may be lost since: ask anew, never just ack.
+                log.warning("settle_refused", job_id=work.message.job_id)
+                if not work.delivery.alive:
+                    return
+            if claim.verdict == "settled":
+                await self._finish(work, self.recorded(claim))
+            else:
+                await self._stand_back(work, claim)
+        except Abandoned:
+            return
+
+    async def _finish(self, work: Work[M], outcome: O) -> None:
+        for message in self.next_step(work, outcome):
+            await self._publish(work, message)
+        work.ack()
+
+    async def hop(self, work: Work[M]) -> None:
+        """Put an early message into the longest bucket that does not overshoot its eta, confirm, ack."""
+        try:
+            claim = await _until_stored(work, lambda: self.claim(work, ask_only=True))
+            if claim.verdict in ("run", "settled"):  # settled: by a faster clock; its next step is published in time
+                bucket = buckets.largest_within(work.message.eta - now_ms()) or buckets.SHORTEST
+                await self._put_back(work, bucket, "early")
+            else:
+                await self._stand_back(work, claim)
+        except Abandoned:
+            return
+
+    async def park(self, delivery: Delivery, reason: str) -> None:
+        """Publish an unreadable message to `carom.parked` with the reason, confirm, ack."""
+        headers = {"reason": reason[:500], "queue": delivery.queue}
+        while delivery.alive:
+            try:
+                await self._publisher.publish(DEAD, parked_key(self._kind), delivery.body, headers)
+            except BrokerError as error:
+                metrics.publish_failures.labels(type(error).__name__).inc()
+                await asyncio.sleep(RETRY_SECONDS)
+            else:
+                metrics.parked.inc()
+                log.error("message_parked", queue=delivery.queue, message_id=delivery.message_id, reason=reason[:500])
+                delivery.ack()
+                return
+
+    async def _stand_back(self, work: Work[M], claim: Claim) -> None:
+        """Leave the attempt to whoever has it: wait for the lease's rest, or drop a copy that is not needed."""
+        if claim.verdict == "leased":
+            bucket = next((b for b in buckets.BUCKETS if b >= claim.lease_ms), buckets.BUCKETS[-1])
+            await self._put_back(work, bucket, "leased")
+            return
+        metrics.dropped.labels(claim.why).inc()
+        log.info("delivery_dropped", job_id=work.message.job_id, message_id=work.lease.message_id, reason=claim.why)
+        work.ack()
+
+    async def _put_back(self, work: Work[M], bucket: int, reason: str) -> None:
+        """The same message, under the same id, to a delay bucket: confirm, ack. Uses up no attempt."""
+        metrics.postponed.labels(reason).inc()
+        key = delayed(self.home(work), bucket)
+        await self._publish(work, Publish(DELAY, key, work.delivery.body, message_id=work.delivery.message_id))
+        work.ack()
+
+    async def _publish(self, work: Work[M], message: Publish) -> None:
+        """Publish with confirm, as often as it takes; raises Abandoned when the delivery has gone back."""
+        tries = 0
+        while work.delivery.alive:
+            try:
+                await self._publisher.publish(*message)
+            except BrokerError as error:
+                if tries % LOG_EVERY == 0:
+                    log.warning("publish_failed", job_id=work.message.job_id, reason=str(error))
+                tries += 1
+                metrics.publish_failures.labels(type(error).__name__).inc()
+                await asyncio.sleep(RETRY_SECONDS)
+            else:
+                return
+        raise Abandoned
+
+
+async def _until_stored(work: Work[M], ask: Callable[[], Awaitable[T]]) -> T:
     """Ask the store until it answers; raises Abandoned when the delivery is no longer ours and was not called yet."""
     tries = 0
     while True:
@@ -51,71 +184,3 @@ async def until_stored(work: Work[M], ask: Callable[[], Awaitable[T]]) -> T:
         if not work.delivery.alive and not work.leased:
             raise Abandoned
         await asyncio.sleep(RETRY_SECONDS)
-
-
-def refused(work: Work[M]) -> None:
-    """Another delivery took the attempt over. Ours may have come after that one was lost: ask anew, never just ack.
-
-    Raises Abandoned when the delivery has gone back to its queue.
-    """
-    log.warning("settle_refused", job_id=work.message.job_id)
-    if not work.delivery.alive:
-        raise Abandoned
-
-
-async def publish_all(publisher: Publisher, work: Work[M], messages: Sequence[Publish]) -> None:
-    """Publish every message with confirm, as often as it takes; raises Abandoned when the delivery has gone back."""
-    for message in messages:
-        await _publish(publisher, work, message)
-
-
-async def _publish(publisher: Publisher, work: Work[M], message: Publish) -> None:
-    tries = 0
-    while work.delivery.alive:
-        try:
-            await publisher.publish(*message)
-        except BrokerError as error:
-            if tries % LOG_EVERY == 0:
-                log.warning("publish_failed", job_id=work.message.job_id, reason=str(error))
-            tries += 1
-            metrics.publish_failures.labels(type(error).__name__).inc()
-            await asyncio.sleep(RETRY_SECONDS)
-        else:
-            return
-    raise Abandoned
-
-
-async def postpone(publisher: Publisher, work: Work[M], delay_ms: int, home: str, reason: str) -> None:
-    """Put the same message into the delay bucket that covers `delay_ms`, confirm, ack. Uses up no attempt."""
-    bucket = next((b for b in buckets.BUCKETS if b >= delay_ms), buckets.BUCKETS[-1])
-    metrics.postponed.labels(reason).inc()
-    await _put_back(publisher, work, delayed(home, bucket))
-
-
-async def hop(publisher: Publisher, work: Work[M], home: str) -> None:
-    """Put an early message into the longest bucket that does not overshoot its eta, confirm, ack."""
-    bucket = buckets.largest_within(work.message.eta - now_ms()) or buckets.SHORTEST
-    metrics.postponed.labels("early").inc()
-    await _put_back(publisher, work, delayed(home, bucket))
-
-
-async def _put_back(publisher: Publisher, work: Work[M], key: str) -> None:
-    same = Publish(DELAY, key, work.delivery.body, message_id=work.delivery.message_id)
-    await publish_all(publisher, work, [same])
-    work.ack()
-
-
-async def park(publisher: Publisher, delivery: Delivery, service: str, reason: str) -> None:
-    """Publish an unreadable message to `carom.parked` with the reason, confirm, ack."""
-    headers = {"reason": reason[:500], "queue": delivery.queue}
-    while delivery.alive:
-        try:
-            await publisher.publish(DEAD, parked_key(service), delivery.body, headers)
-        except BrokerError as error:
-            metrics.publish_failures.labels(type(error).__name__).inc()
-            await asyncio.sleep(RETRY_SECONDS)
-        else:
-            metrics.parked.inc()
-            log.error("message_parked", queue=delivery.queue, message_id=delivery.message_id, reason=reason[:500])
-            delivery.ack()
-            return

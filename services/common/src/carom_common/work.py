@@ -19,6 +19,7 @@ from carom_common.telemetry import metrics
 from carom_common.telemetry.logging import get_logger
 
 RENEW_SECONDS = 3.0
+FAILED_PAUSE_SECONDS = 5.0
 MAX_MESSAGE_BYTES = 8 * 1024 * 1024
 HOLD_MS = int(HOLD_SECONDS * 1000)
 
@@ -60,6 +61,11 @@ class Work(Generic[M]):
         for copy in self._copies:
             copy.ack()
         self.delivery.ack()
+
+    def requeue(self) -> None:
+        for copy in (*self._copies, self.delivery):
+            if copy.alive:
+                copy.requeue()
 
 
 class Steps(Protocol[M]):
@@ -162,6 +168,10 @@ class WorkLoop(Generic[M]):
     async def _run(self, work: Work[M]) -> None:
         try:
             await self._steps.process(work)
+        except Exception:
+            # A defect. Its message goes back after a pause; should it always fail, the delivery limit ends it.
+            log.exception("step_failed", job_id=work.message.job_id)
+            asyncio.get_running_loop().call_later(FAILED_PAUSE_SECONDS, work.requeue)
         finally:
             work.leased = False
             del self._running[work.lease.message_id]
@@ -212,8 +222,7 @@ class WorkLoop(Generic[M]):
             while buffer and buffer[0].arrived < oldest:
                 work = buffer.popleft()
                 self._buffered -= 1
-                if work.delivery.alive:
-                    work.delivery.requeue()
+                work.requeue()
 
     async def drain(self, timeout: float) -> int:
         """Start nothing more, wait for what runs, give up the leases of the rest; returns how many were cut off."""

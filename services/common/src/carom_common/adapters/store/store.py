@@ -15,7 +15,6 @@ __all__ = ["Claim", "Lease", "Settlement", "Store", "StoreUnavailable", "StoredJ
 SMALL_JOB_BYTES = 4096
 """A claim sends jobs up to this size along, so that a missing record costs no second round trip."""
 LEASE_MS = 10_000
-NOT_LEASED = "0"
 
 _dumps = msgspec.json.Encoder().encode
 
@@ -95,17 +94,9 @@ class Store:
 
     async def claim(self, message: ExecuteMessage, lease: Lease, *, ask_only: bool = False) -> Claim:
         """Claim the attempt for 10 s, or only ask whether its message is still due."""
-        now = now_ms()
-        until = NOT_LEASED if ask_only else now + LEASE_MS
-        head = (
-            now,
-            message.generation,
-            message.attempt,
-            lease.message_id,
-            lease.owner,
-            until,
-            self._kept_while_open(0),
-        )
+        lease_ms = 0 if ask_only else LEASE_MS
+        fence = (message.generation, message.attempt, lease.message_id, lease.owner)
+        head = (now_ms(), *fence, lease_ms, self._kept_while_open(0))
         job, history = encode_job(message.job), _history(message.attempts)
         small = len(job) <= SMALL_JOB_BYTES
         reply = await self._run(self._claim, message.job_id, *head, message.created_at, job if small else b"", history)
@@ -136,18 +127,17 @@ class Store:
 
     async def renew(self, lease: Lease) -> bool:
         """Extend an attempt's lease by 10 s; False when it is lost."""
-        return bool(await self._run(self._lease, lease.job_id, "owner", "lease", lease.owner, now_ms() + LEASE_MS))
+        return bool(await self._run(self._lease, lease.job_id, "owner", "lease", lease.owner, LEASE_MS))
 
     async def release(self, lease: Lease) -> None:
         await self._run(self._lease, lease.job_id, "owner", "lease", lease.owner, 0)
 
     async def claim_callback(self, message: CallbackMessage, lease: Lease, *, ask_only: bool = False) -> Claim:
         """Claim an attempt to call back, as `claim` does for an attempt to execute."""
-        now = now_ms()
-        until = NOT_LEASED if ask_only else now + LEASE_MS
+        lease_ms = 0 if ask_only else LEASE_MS
         fence = (message.generation, message.callback_generation, message.callback_attempt)
-        head = (now, *fence, lease.message_id, lease.owner, until, self._kept_while_open(0), message.created_at)
-        tail = (len(message.attempts), message.status, message.completed_at, message.error)
+        head = (*fence, lease.message_id, lease.owner, lease_ms, self._kept_while_open(0), message.created_at)
+        tail = (len(message.attempts), message.status, message.completed_at, message.error, int(message.dead))
         reply = await self._run(self._callback_claim, message.job_id, *head, b"", b"[]", *tail)
         if reply[0] == b"unknown":
             job, history = encode_job(message.job), _history(message.attempts)
@@ -180,8 +170,8 @@ class Store:
         return bool(reply == b"ok")
 
     async def renew_callback(self, lease: Lease) -> bool:
-        until = now_ms() + LEASE_MS
-        return bool(await self._run(self._lease, lease.job_id, "callback_owner", "callback_lease", lease.owner, until))
+        fields = ("callback_owner", "callback_lease")
+        return bool(await self._run(self._lease, lease.job_id, *fields, lease.owner, LEASE_MS))
 
     async def release_callback(self, lease: Lease) -> None:
         await self._run(self._lease, lease.job_id, "callback_owner", "callback_lease", lease.owner, 0)

@@ -1,8 +1,8 @@
 -- Claims an attempt for one delivery.
--- ARGV: now, generation, attempt, message_id, owner, lease_until (0: only ask), keep_until, created, job, history
+-- ARGV: now, generation, attempt, message_id, owner, lease_ms (0: only ask), keep_until, created, job, history
 -- Replies {'run'} | {'unknown'} (call again with the job) | {'leased', ms} | {'drop', why}
 --       | {'settled', status, eta, completed, error, dead, entry}: this very copy settled, its next step is due again
-local now, generation, attempt = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
+local now, generation, attempt = clock(), tonumber(ARGV[2]), tonumber(ARGV[3])
 local r = get('generation', 'attempt', 'status', 'settled_by', 'owner', 'lease')
 local known, settled = tonumber(r[1]), tonumber(r[2])
 
@@ -25,6 +25,6 @@ if not known or generation > known or attempt > settled + 1 then
   keep_until(ARGV[7])
 end
 if ARGV[6] ~= '0' then
-  set('status', 'in_progress', 'owner', ARGV[5], 'lease', ARGV[6], 'updated', now, 'eta', '0')
+  set('status', 'in_progress', 'owner', ARGV[5], 'lease', now + ARGV[6], 'updated', ARGV[1], 'eta', '0')
 end
 return {'run'}

@@ -1,6 +1,6 @@
--- Renews (lease_until > 0) or releases (0) a lease that is still this delivery's.
--- ARGV: owner field, lease field, owner, lease_until. Replies 1, or 0 when the lease is lost.
+-- Renews (lease_ms > 0) or releases (0) a lease that is still this delivery's.
+-- ARGV: owner field, lease field, owner, lease_ms. Replies 1, or 0 when the lease is lost.
 local r = get(ARGV[1], ARGV[2])
 if r[1] ~= ARGV[3] or (r[2] or '0') == '0' then return 0 end
-set(ARGV[2], ARGV[4])
+set(ARGV[2], ARGV[4] == '0' and '0' or clock() + ARGV[4])
 return 1

@@ -13,6 +13,12 @@ local function set(...)
   redis.call('HSET', state, ...)
 end
 
+-- Leases run by the store's clock: those of the services may differ.
+local function clock()
+  local t = redis.call('TIME')
+  return t[1] * 1000 + math.floor(t[2] / 1000)
+end
+
 local function is_final(status)
   return status == 'completed' or status == 'failed' or status == 'cancelled' or status == 'expired'
 end
