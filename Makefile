@@ -15,7 +15,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .PHONY: help
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z.]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z0-9.-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 .PHONY: .venv
 .venv: $(STAMP) ## the virtual environment with all that development needs
@@ -48,6 +48,10 @@ test: $(STAMP) ## all tests that need no cluster
 	@scripts/install-servers --tests
 	@$(BIN)/pytest $(ARGS)
 
+.PHONY: e2e
+e2e: $(STAMP) ## the tests on a real Kubernetes (CLUSTER=shared, kind or current: see scripts/e2e)
+	@scripts/e2e $(ARGS)
+
 .PHONY: check
 check: $(STAMP) ## lint, format, types, import contracts
 	@$(BIN)/ruff check
@@ -66,8 +70,9 @@ fmt: $(STAMP) ## format, and mend what the linter can mend
 	@$(BIN)/ruff check --fix
 
 .PHONY: docs
-docs: $(STAMP) ## write the generated reference pages anew
+docs: $(STAMP) ## write the generated reference pages and the chart's README and schema anew
 	@PYTHONPATH=scripts $(BIN)/python -m reference
+	@PYTHONPATH=scripts $(BIN)/python -m chart_docs
 
 .PHONY: requirements
 requirements: ## recompile requirements/*.txt from *.in (needs uv; ARGS=--upgrade takes newer versions)
@@ -77,6 +82,14 @@ requirements: ## recompile requirements/*.txt from *.in (needs uv; ARGS=--upgrad
 		[ $$name = dev ] && held= || held="--constraints requirements/dev.txt"; \
 		$(COMPILE) $$held $(ARGS) requirements/$$name.in -o requirements/$$name.txt; \
 	done
+
+.PHONY: kind-up
+kind-up: ## a kind cluster with Carom in it, up to a first job (needs docker, kind, kubectl, helm)
+	@scripts/kind-up
+
+.PHONY: kind-down
+kind-down: ## remove the cluster of kind-up
+	@scripts/kind-down
 
 .PHONY: clean
 clean: ## remove .venv, caches, and the data of make run

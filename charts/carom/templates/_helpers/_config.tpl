@@ -1,0 +1,53 @@
+{{/* Settings of a component as environment variables; ConfigMap and checksum are made of it: include "carom.config" (list . "intake") */}}
+{{- define "carom.config" -}}
+{{- $root := index . 0 -}}
+{{- $component := index . 1 -}}
+{{- $values := include "carom.values" . | fromYaml -}}
+CAROM_DECLARE_TOPOLOGY: {{ eq $root.Values.topology.declaredBy "services" | quote }}
+CAROM_SHUTDOWN_TIMEOUT: {{ include "carom.scalar" $values.shutdown.drainSeconds | quote }}
+{{- range $key, $value := merge (dict) $values.config $root.Values.config }}
+CAROM_{{ $key | snakecase | upper }}: {{ include "carom.scalar" $value | quote }}
+{{- end }}
+{{- if ne $component "intake" }}
+{{- $allow := $root.Values.test.enabled | ternary (append $root.Values.egress.allow (include "carom.testHost" $root)) $root.Values.egress.allow }}
+CAROM_EGRESS_ALLOW: {{ join "," $allow | quote }}
+CAROM_EGRESS_DENY: {{ join "," $root.Values.egress.deny | quote }}
+{{- end }}
+{{- end }}
+
+{{/* A component's ConfigMap: include "carom.configmap" (list . "intake") */}}
+{{- define "carom.configmap" -}}
+apiVersion: v1
+kind: ConfigMap
+metadata:
+  {{- include "carom.metadata" . | nindent 2 }}
+data:
+  {{- include "carom.config" . | nindent 2 }}
+{{- end }}
+
+{{/* URLs and secrets of a component as variables: include "carom.secretEnv" (list . "intake") */}}
+{{- define "carom.secretEnv" -}}
+- name: RABBITMQ_URL
+  valueFrom:
+    secretKeyRef:
+      {{- include "carom.brokerSecret" . | nindent 6 }}
+- name: REDIS_URL
+  valueFrom:
+    secretKeyRef:
+      {{- include "carom.storeSecret" (index . 0) | nindent 6 }}
+{{- if eq (index . 1) "callback" }}
+{{- with include "carom.signingSecret" (index . 0) }}
+- name: CAROM_CALLBACK_SECRET
+  valueFrom:
+    secretKeyRef:
+      {{- . | nindent 6 }}
+{{- end }}
+{{- end }}
+{{- end }}
+
+{{/* Changes whenever a pod must be replaced to see its settings: include "carom.checksums" (list . "intake") */}}
+{{- define "carom.checksums" -}}
+{{- $values := (index . 0).Values -}}
+checksum/config: {{ include "carom.config" . | sha256sum }}
+checksum/secrets: {{ list (include "carom.brokerUrls" (index . 0)) $values.store.url $values.callback.signing.secret | toJson | sha256sum }}
+{{- end }}

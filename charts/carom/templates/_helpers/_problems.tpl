@@ -1,0 +1,107 @@
+{{/* What is wrong with the values, as a YAML list of sentences: include "carom.problems" . | fromYamlArray */}}
+{{- define "carom.problems" -}}
+{{- $problems := list -}}
+{{- range $part := list "connections" "access" -}}
+{{- $problems = concat $problems (include (printf "carom.problems.%s" $part) $ | fromYamlArray) -}}
+{{- end -}}
+{{- range $component := list "intake" "executor" "callback" -}}
+{{- $problems = concat $problems (include "carom.problems.component" (list $ $component) | fromYamlArray) -}}
+{{- end -}}
+{{- toYaml $problems -}}
+{{- end }}
+
+{{/* Broker, store and secrets: include "carom.problems.connections" . */}}
+{{- define "carom.problems.connections" -}}
+{{- $problems := list -}}
+{{- $dev := .Values.dependencies.dev.enabled -}}
+{{- range $what, $example := dict "broker" "amqp://user:password@host:5672/vhost" "store" "redis://user:password@host:6379/0" -}}
+{{- $given := index $.Values $what -}}
+{{- if and $given.url $given.existingSecret -}}
+{{- $problems = append $problems (printf "%s.url and %s.existingSecret are both set: keep one of them." $what $what) -}}
+{{- end -}}
+{{- if and $dev (or $given.url $given.existingSecret) -}}
+{{- $problems = append $problems (printf "dependencies.dev.enabled brings a %s, but %s.url or %s.existingSecret names another: leave out one of the two." $what $what $what) -}}
+{{- end -}}
+{{- if not (or $dev $given.url $given.existingSecret) -}}
+{{- $problems = append $problems (printf "No %s is named: set %s.url (%s), or %s.existingSecret to a Secret that holds such a URL, or, for trying out only, dependencies.dev.enabled=true." $what $what $example $what) -}}
+{{- end -}}
+{{- with $given.url -}}
+{{- $scheme := splitList ":" $example | first -}}
+{{- if not (regexMatch (printf "^%ss?://[^/]" $scheme) .) -}}
+{{- $problems = append $problems (printf "%s.url is no URL such as %s." $what $example) -}}
+{{- end -}}
+{{- $port := regexFind ":[0-9]+(/[^@]*)?$" . | regexFind "[0-9]+" -}}
+{{- $open := (index $.Values.networkPolicy $what).ports | toStrings -}}
+{{- if and $port $.Values.networkPolicy.enabled (not (has $port $open)) -}}
+{{- $problems = append $problems (printf "%s.url has port %s, which the NetworkPolicies do not open: set networkPolicy.%s.ports=[%s]." $what $port $what $port) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- range $name, $user := .Values.broker.users -}}
+{{- if and $user.url $user.existingSecret -}}
+{{- $problems = append $problems (printf "broker.users.%s.url and .existingSecret are both set: keep one of them." $name) -}}
+{{- end -}}
+{{- if and $dev (or $user.url $user.existingSecret) -}}
+{{- $problems = append $problems (printf "broker.users.%s names a broker, but dependencies.dev.enabled brings one with users of its own: leave out one of the two." $name) -}}
+{{- end -}}
+{{- end -}}
+{{- if and .Values.callback.signing.secret .Values.callback.signing.existingSecret -}}
+{{- $problems = append $problems "callback.signing.secret and callback.signing.existingSecret are both set: keep one of them." -}}
+{{- end -}}
+{{- toYaml $problems -}}
+{{- end }}
+
+{{/* Ingress, HTTPRoute and NetworkPolicies: include "carom.problems.access" . */}}
+{{- define "carom.problems.access" -}}
+{{- $problems := list -}}
+{{- $policy := .Values.networkPolicy -}}
+{{- $controller := or $policy.ingressController.namespaces $policy.ingressController.cidrs -}}
+{{- if and .Values.ingress.enabled (not .Values.ingress.hosts) -}}
+{{- $problems = append $problems "ingress.enabled is true without a host: set ingress.hosts, such as [carom.example.com]." -}}
+{{- end -}}
+{{- if and .Values.ingress.tls.enabled (not .Values.ingress.enabled) -}}
+{{- $problems = append $problems "ingress.tls.enabled is true, but ingress.enabled is not: set both (the TLS of an HTTPRoute is its Gateway's)." -}}
+{{- end -}}
+{{- if and .Values.httpRoute.enabled (not .Values.httpRoute.parentRefs) -}}
+{{- $problems = append $problems "httpRoute.enabled is true without a Gateway: set httpRoute.parentRefs, such as [{name: public, namespace: gateways}]." -}}
+{{- end -}}
+{{- if and $policy.enabled (or .Values.ingress.enabled .Values.httpRoute.enabled) (not $controller) -}}
+{{- $problems = append $problems "The NetworkPolicy of intake would keep the ingress out: set networkPolicy.ingressController.namespaces to the namespace of your ingress controller or gateway, such as [ingress-nginx]." -}}
+{{- end -}}
+{{- if and $policy.enabled (ne .Values.intake.service.type "ClusterIP") (not $policy.ingressController.cidrs) -}}
+{{- $problems = append $problems (printf "The NetworkPolicy of intake would keep the clients of its %s out: set networkPolicy.ingressController.cidrs to where they come from." .Values.intake.service.type) -}}
+{{- end -}}
+{{- if and $policy.enabled .Values.monitoring.serviceMonitor.enabled (not $policy.monitoring.namespaces) -}}
+{{- $problems = append $problems "The NetworkPolicies would keep Prometheus out: set networkPolicy.monitoring.namespaces to its namespace, such as [monitoring]." -}}
+{{- end -}}
+{{- if and .Values.test.url (not .Values.test.enabled) -}}
+{{- $problems = append $problems "test.url is set, but test.enabled is false: there is no test to use it." -}}
+{{- end -}}
+{{- toYaml $problems -}}
+{{- end }}
+
+{{/* A component's scaling, budget and shutdown: include "carom.problems.component" (list . "intake") */}}
+{{- define "carom.problems.component" -}}
+{{- $problems := list -}}
+{{- $component := index . 1 -}}
+{{- $values := include "carom.values" . | fromYaml -}}
+{{- $scaling := $values.autoscaling -}}
+{{- if and (ne $scaling.type "none") (gt (int $values.replicas) 1) -}}
+{{- $problems = append $problems (printf "%s.replicas is %d while %s.autoscaling.type is %s, which owns the number: leave replicas out and set %s.autoscaling.minReplicas." $component (int $values.replicas) $component $scaling.type $component) -}}
+{{- end -}}
+{{- if and (ne $scaling.type "none") (gt (int $scaling.minReplicas) (int $scaling.maxReplicas)) -}}
+{{- $problems = append $problems (printf "%s.autoscaling.minReplicas is over maxReplicas: raise maxReplicas." $component) -}}
+{{- end -}}
+{{- if and (ne (toString $values.pdb.minAvailable) "") (ne (toString $values.pdb.maxUnavailable) "") -}}
+{{- $problems = append $problems (printf "%s.pdb has minAvailable and maxUnavailable: keep one of them." $component) -}}
+{{- end -}}
+{{- if and $values.pdb.enabled (kindIs "float64" $values.pdb.minAvailable) (gt (include "carom.mostPods" . | int) 1) (ge (int $values.pdb.minAvailable) (include "carom.leastPods" . | int)) -}}
+{{- $problems = append $problems (printf "%s.pdb.minAvailable is %d of %s pods, so that no node could ever be drained: lower it, or use maxUnavailable." $component (int $values.pdb.minAvailable) (include "carom.leastPods" .)) -}}
+{{- end -}}
+{{- $grace := include "carom.gracePeriod" $values.shutdown | int -}}
+{{- $needed := include "carom.shutdownSeconds" $values.shutdown | int -}}
+{{- if le $grace $needed -}}
+{{- $problems = append $problems (printf "%s.shutdown.terminationGracePeriodSeconds is %d, but preStop and drain take %d: raise it over that, or leave it empty." $component $grace $needed) -}}
+{{- end -}}
+{{- toYaml $problems -}}
+{{- end }}

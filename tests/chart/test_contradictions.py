@@ -1,0 +1,107 @@
+"""Values that make no sense stop the render with a sentence that says what to do."""
+
+from typing import Any
+
+import pytest
+from tests.support import helm
+
+URLS = {"broker": {"url": "amqp://u:p@h"}, "store": {"url": "redis://h"}}
+OPEN = {"networkPolicy": {"ingressController": {"namespaces": ["ingress"]}}}
+
+
+def refusal(values: helm.Values, **options: Any) -> str:
+    with pytest.raises(helm.HelmError) as caught:
+        helm.template(values, **options)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("values", "sentence"),
+    [
+        ({}, "No broker is named: set broker.url (amqp://"),
+        ({}, "No store is named: set store.url (redis://"),
+        (helm.merged(URLS, {"broker": {"existingSecret": "s"}}), "broker.url and broker.existingSecret are both set"),
+        (helm.merged(URLS, {"store": {"existingSecret": "s"}}), "store.url and store.existingSecret are both set"),
+        (helm.merged(helm.DEV, {"broker": {"url": "amqp://u:p@h"}}), "dependencies.dev.enabled brings a broker, but"),
+        (helm.merged(helm.DEV, {"store": {"existingSecret": "s"}}), "dependencies.dev.enabled brings a store, but"),
+        (helm.merged(helm.DEV, {"broker": {"users": {"topology": {"existingSecret": "s"}}}}),
+         "broker.users.topology names a broker, but dependencies.dev.enabled brings one"),
+        (helm.merged(helm.MINIMAL, {"broker": {"users": {"intake": {"existingSecret": "s", "url": "amqp://h"}}}}),
+         "broker.users.intake.url and .existingSecret are both set"),
+        (helm.merged(URLS, {"broker": {"url": "http://h"}}), "broker.url is no URL such as amqp://"),
+        (helm.merged(URLS, {"store": {"url": "h:6379"}}), "store.url is no URL such as redis://"),
+        (helm.merged(URLS, {"broker": {"url": "amqps://u:p@h:5999/v"}}), "set networkPolicy.broker.ports=[5999]"),
+        (helm.merged(URLS, {"store": {"url": "redis://h:7000"}}), "set networkPolicy.store.ports=[7000]"),
+        ({"callback": {"signing": {"secret": "whsec_x", "existingSecret": "s"}}},
+         "callback.signing.secret and callback.signing.existingSecret are both set"),
+        ({"ingress": {"enabled": True}}, "set ingress.hosts, such as"),
+        ({"ingress": {"enabled": True, "hosts": ["a"]}}, "set networkPolicy.ingressController.namespaces"),
+        ({"httpRoute": {"enabled": True, "parentRefs": [{"name": "a"}]}},
+         "set networkPolicy.ingressController.namespaces"),
+        (helm.merged(OPEN, {"httpRoute": {"enabled": True}}), "set httpRoute.parentRefs, such as"),
+        ({"ingress": {"tls": {"enabled": True}}}, "ingress.tls.enabled is true, but ingress.enabled is not"),
+        ({"intake": {"service": {"type": "LoadBalancer"}}},
+         "keep the clients of its LoadBalancer out: set networkPolicy.ingressController.cidrs"),
+        ({"monitoring": {"serviceMonitor": {"enabled": True}}}, "set networkPolicy.monitoring.namespaces"),
+        ({"test": {"enabled": False, "url": "http://a"}}, "test.url is set, but test.enabled is false"),
+        ({"intake": {"replicas": 3, "autoscaling": {"type": "hpa"}}},
+         "intake.replicas is 3 while intake.autoscaling.type is hpa, which owns the number: leave replicas out"),
+        ({"defaults": {"replicas": 2}, "executor": {"autoscaling": {"type": "keda"}}},
+         "executor.replicas is 2 while executor.autoscaling.type is keda"),
+        ({"callback": {"autoscaling": {"type": "hpa", "minReplicas": 9}}},
+         "callback.autoscaling.minReplicas is over maxReplicas"),
+        ({"intake": {"pdb": {"minAvailable": 1, "maxUnavailable": 1}}},
+         "intake.pdb has minAvailable and maxUnavailable: keep one"),
+        ({"intake": {"replicas": 2, "pdb": {"minAvailable": 2}}},
+         "intake.pdb.minAvailable is 2 of 2 pods, so that no node could ever be drained"),
+        ({"executor": {"shutdown": {"terminationGracePeriodSeconds": 35}}},
+         "executor.shutdown.terminationGracePeriodSeconds is 35, but preStop and drain take 35: raise it"),
+        ({"executor": {"shutdown": {"terminationGracePeriodSeconds": "36", "drainSeconds": 31.5}}},
+         "terminationGracePeriodSeconds is 36, but preStop and drain take 37"),
+    ],
+)  # fmt: skip
+def test_contradictions(values: helm.Values, sentence: str) -> None:
+    named = {"broker", "store", "dependencies"} & values.keys()
+    assert sentence in refusal(values if named or not values else helm.merged(helm.MINIMAL, values))
+
+
+def test_all_problems_are_named_at_once() -> None:
+    text = refusal({"ingress": {"enabled": True}})
+    for sentence in ("No broker is named", "No store is named", "set ingress.hosts", "keep the ingress out"):
+        assert sentence in text
+
+
+@pytest.mark.parametrize(
+    ("file", "api", "product"),
+    [
+        ("keda", "keda.sh/v1alpha1/ScaledObject", "KEDA"),
+        ("httproute", "gateway.networking.k8s.io/v1/HTTPRoute", "the Gateway API"),
+        ("observability", "monitoring.coreos.com/v1/", "prometheus-operator"),
+    ],
+)
+def test_a_kind_that_the_cluster_does_not_know(file: str, api: str, product: str) -> None:
+    with pytest.raises(helm.HelmError) as caught:
+        helm.template(helm.CHART / f"ci/{file}-values.yaml", apis=())
+    assert f"but this cluster has no {api}" in str(caught.value)
+    assert f"install {product} first, or render with --api-versions" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"broker": {"url": "amqps://user:p%40ss@[2001:db8::1]:5671/v"}, "store": {"url": "rediss://:x@h:6380/1"}},
+        {"broker": {"url": "amqp://user:pass@h/vhost"}, "store": {"url": "redis://h"}},
+        {"broker": {"url": "amqp://user:5999@h"}, "store": {"url": "redis://user:7000@h/0"}},
+        helm.merged(helm.MINIMAL, {"executor": {"replicas": 2, "pdb": {"minAvailable": "50%"}}}),
+        helm.merged(helm.MINIMAL, {"executor": {"pdb": {"minAvailable": 1}}}),
+        helm.merged(helm.MINIMAL, {"networkPolicy": {"enabled": False}, "ingress": {"enabled": True, "hosts": ["a"]}}),
+    ],
+    ids=["tls and IPv6", "no port", "a number as password", "percentage", "one pod", "no policies"],
+)
+def test_what_is_fine_is_let_through(values: helm.Values) -> None:
+    helm.template(values)
+
+
+@pytest.mark.parametrize("path", helm.CI, ids=lambda path: path.stem)
+def test_the_examples_are_fine(path: Any) -> None:
+    helm.template(path)
