@@ -40,7 +40,7 @@ run: $(STAMP) ## the whole of Carom on this machine until Ctrl-C: API on port 30
 
 .PHONY: demo
 demo: $(STAMP) ## one job followed through two failures to its callback
-	@scripts/install-servers
+	@[ -n "$${RABBITMQ_URL:-}" ] && [ -n "$${REDIS_URL:-}" ] || scripts/install-servers
 	@PYTHONPATH=scripts exec $(BIN)/python -m devstack.demo
 
 .PHONY: test

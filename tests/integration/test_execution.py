@@ -374,7 +374,7 @@ async def test_max_retries(api: Api, target: Target, broker: Broker) -> None:
     error = "the target answered 503 (attempt 3 of 3)"
     assert (result["status"], result["attempts"], result["error"]) == ("failed", 3, error)
     letter = await broker.dead(DEAD_EXECUTE_QUEUE, job_id)
-    assert letter.headers["reason"] == error
+    assert letter.headers["reason"] == "retries spent"
     assert letter.json["jobId"] == job_id
     assert letter.json["tenant"] == "default"
     assert letter.json["version"] == 1

@@ -379,6 +379,32 @@ async def test_a_job_in_a_crash_loop_fails(
     assert endpoint.requests == []
 
 
+async def test_claims_without_an_outcome_are_a_crash_loop_too(
+    api: Api, stack: Stack, servers: Servers, target: Target
+) -> None:
+    """A process that dies in the call leaves a lease, and its message is put back: the broker's count begins anew."""
+    endpoint, callback = target.endpoint(), target.endpoint()
+    async with stopped(stack, "executor"), redis.asyncio.Redis.from_url(servers.redis.url) as store:
+        job_id = await api.submit(endpoint.url, callback.url)
+        await store.hset(f"carom:{{{job_id}}}:state", "claims", DELIVERY_LIMIT)
+    assert "crash-loop" in (await callback.one()).json["error"]
+    assert endpoint.requests == []
+
+
+async def test_a_crash_loop_waits_for_the_lease_of_the_last_that_crashed(
+    api: Api, stack: Stack, servers: Servers, broker: Broker, target: Target
+) -> None:
+    """Put back into the work queue, the message would begin another thousand deliveries."""
+    endpoint, callback = target.endpoint(), target.endpoint()
+    async with stopped(stack, "executor"), redis.asyncio.Redis.from_url(servers.redis.url) as store:
+        job_id = await api.submit(endpoint.url, callback.url)
+        await crash_loop(broker, servers.rabbitmq.url, "carom.execute.normal", "carom.crashed.execute")
+        lease: dict[Any, Any] = {"owner": "somebody/else", "lease": now_ms() + 6000}
+        await store.hset(f"carom:{{{job_id}}}:state", mapping=lease)
+    assert "crash-loop" in (await callback.one()).json["error"]
+    assert endpoint.requests == []
+
+
 async def test_a_callback_in_a_crash_loop_is_dead_lettered(
     api: Api, stack: Stack, servers: Servers, broker: Broker, target: Target
 ) -> None:

@@ -15,6 +15,7 @@ from typing import Any
 
 import httpx
 import pytest
+import redis.asyncio
 from prometheus_client.parser import text_string_to_metric_families
 from tests.integration.conftest import ENV, SECRET, Servers
 from tests.support.broker import Broker
@@ -419,6 +420,26 @@ async def test_rabbitmq_goes_away(
     assert [service.pid for service in own_stack.services] == pids
 
 
+async def test_redis_takes_no_writes(
+    own_servers: Servers, own_stack: Stack, own_api: Api, target: Target, admin: httpx.AsyncClient
+) -> None:
+    """A full Redis answers pings: intake refuses all the same, before it publishes what it could not record."""
+    async with redis.asyncio.Redis.from_url(own_servers.redis.url) as store:
+        await store.config_set("maxmemory", 1)
+        try:
+
+            async def known_as_full() -> bool:
+                verbose = await admin.get(f"{own_stack.intake.admin}/readyz?verbose")
+                return str(verbose.json()["store"]) == "not available"
+
+            await eventually(known_as_full, "intake knows that Redis is full")
+            assert await accepted(own_api, target) is None
+        finally:
+            await store.config_set("maxmemory", 0)
+    job_id = await eventually(lambda: accepted(own_api, target), "a job is accepted again", interval=0.1)
+    await own_api.wait_for_callback(job_id, "delivered")
+
+
 async def test_redis_goes_away(
     own_servers: Servers, own_stack: Stack, own_api: Api, target: Target, admin: httpx.AsyncClient
 ) -> None:
@@ -440,7 +461,7 @@ async def test_redis_goes_away(
             assert int(answer.headers["retry-after"]) > 0
             assert answer.headers["content-type"] == "application/problem+json"
         verbose = await admin.get(f"{own_stack.intake.admin}/readyz?verbose")
-        assert (verbose.status_code, verbose.json()["store"]) == (200, "not connected")
+        assert (verbose.status_code, verbose.json()["store"]) == (200, "not available")
         for service in own_stack.services:
             assert (await admin.get(f"{service.admin}/livez")).status_code == 200
     finally:

@@ -55,7 +55,7 @@ def test_a_delivery_is_read_as_pamqp_writes_it(consumer: str, tag: int, redelive
     data = pamqp.frame.marshal(spec.Basic.Deliver(consumer, tag, redelivered, "carom.work", key), 2)
     ((kind, channel, payload),) = wire.split(bytearray(data))
     assert (kind, channel) == (wire.METHOD, 2)
-    assert wire.parse_deliver(payload) == (consumer, tag, redelivered, key)
+    assert wire.parse_deliver(payload) == tag
 
 
 @given(
@@ -78,10 +78,7 @@ def test_a_delivery_is_read_as_pamqp_writes_it(consumer: str, tag: int, redelive
 def test_properties_are_read_whatever_else_is_set(properties: dict[str, object]) -> None:
     header = ContentHeader(body_size=5, properties=spec.Basic.Properties(**properties))  # type: ignore[arg-type]
     ((_, _, payload),) = wire.split(bytearray(pamqp.frame.marshal(header, 1)))
-    size, parsed = wire.parse_header(payload)
-    assert size == 5
-    assert parsed.message_id == properties.get("message_id", "")
-    assert bool(parsed.headers) == ("headers" in properties)
+    assert wire.parse_header(payload) == (5, properties.get("message_id", ""))
 
 
 def test_frames_split_across_reads_are_put_together() -> None:

@@ -177,6 +177,18 @@ def test_what_is_no_json_object_is_one_problem_of_the_whole(body: bytes) -> None
     assert [problem.pointer for problem in caught.value.problems] == [""]
 
 
+def test_a_broken_body_full_of_brackets_and_quotes_is_refused_at_once() -> None:
+    """Looking for strings in what is no JSON would take quadratic time: minutes for a body of the allowed size."""
+    with pytest.raises(InvalidSubmission):
+        parse_submission(b'{"payload":' + b"[" * 201 + b'"' + b'\\"' * 150_000)
+
+
+def test_the_number_of_problems_is_bounded() -> None:
+    found = problems(**{f"x{n}": 1 for n in range(5000)})
+    assert len(found) <= 101
+    assert found[""] == "and 4900 more problems"
+
+
 def test_brackets_in_text_are_not_nesting() -> None:
     assert problems(payload="[{" * 500) == {}
     assert problems(payload=[[]] * 500) == {}

@@ -17,10 +17,8 @@ from carom_common.telemetry.logging import get_logger
 from carom_common.telemetry.trace import trace_id
 from carom_common.topology import (
     CALLBACK_KEY,
-    CRASHED_CALLBACK_QUEUE,
     DEAD,
     DEAD_CALLBACK_KEY,
-    DEAD_CALLBACK_QUEUE,
     DELAY,
     delayed,
 )
@@ -74,7 +72,7 @@ class CallbackSteps(FourSteps[CallbackMessage, domain.Decision]):
 
     async def call(self, work: Work[CallbackMessage]) -> domain.Decision:
         message = work.message
-        if work.delivery.queue == CRASHED_CALLBACK_QUEUE:
+        if work.crash_loop:
             decision = domain.crash_loop()
             status = None
         else:
@@ -117,6 +115,5 @@ class CallbackSteps(FourSteps[CallbackMessage, domain.Decision]):
             bucket = largest_within(outcome.wait) or SHORTEST
             return [Publish(DELAY, delayed(CALLBACK_KEY, bucket), encode(retry))]
         if outcome.dead:
-            metrics.dead_letters.labels(DEAD_CALLBACK_QUEUE).inc()
             return [Publish(DEAD, DEAD_CALLBACK_KEY, encode(message), {"reason": outcome.error[:500]})]
         return []

@@ -36,4 +36,5 @@ async def _declare(settings: Settings, stop: asyncio.Event) -> None:
     if not declaring.done():
         declaring.cancel()
         raise RuntimeError("stopped before the broker could be reached")
+    await declaring
     log.info("topology_declared")

@@ -13,7 +13,7 @@ from carom_common.adapters.amqp.declare import Topology
 from carom_common.adapters.amqp.publisher import Publisher
 from carom_common.adapters.store.store import Store
 from carom_common.admin import Health, admin_server
-from carom_common.runtime import background, process_token, serve_http, watch
+from carom_common.runtime import background, listen, process_token, watch
 from carom_common.settings import Settings
 from carom_common.telemetry.logging import get_logger
 from carom_common.work import M, Steps, WorkLoop
@@ -62,8 +62,9 @@ async def consume_until(
         log.info("consumer_started", concurrency=limits.concurrency)
         await consumer.run()
 
+    admin = admin_server(health, settings.host, settings.admin_port)
     async with background(
-        serve_http(admin_server(health, settings.host, settings.admin_port), "the admin port"),
+        admin.serve(sockets=[listen(admin, "the admin port")]),
         publisher.run(),
         watch(store, health),
         work.keep_leases(lambda: health.beat("leases")),

@@ -78,8 +78,8 @@ async def _coroutine(loop: Awaitable[None]) -> None:
     await loop
 
 
-async def serve_http(server: EmbeddedServer, what: str) -> None:
-    """Serve until the server is told to exit; raises OSError with one clear line when the port cannot be bound."""
+def listen(server: EmbeddedServer, what: str) -> socket.socket:
+    """Bind the server's port; raises OSError with one clear line when that is not possible."""
     config = server.config
     family = socket.AF_INET6 if config.host and ":" in config.host else socket.AF_INET
     sock = socket.socket(family, socket.SOCK_STREAM)
@@ -89,7 +89,8 @@ async def serve_http(server: EmbeddedServer, what: str) -> None:
     except OSError as error:
         sock.close()
         raise OSError(f"cannot listen on {config.host}:{config.port} for {what}: {error.strerror}") from error
-    await server.serve(sockets=[sock])
+    sock.listen(config.backlog)
+    return sock
 
 
 async def watch(store: Store, health: Health) -> None:
@@ -99,7 +100,7 @@ async def watch(store: Store, health: Health) -> None:
         health.beat("event loop")
         try:
             async with asyncio.timeout(5):
-                await store.ping()
+                await store.probe()
         except (StoreUnavailable, TimeoutError) as error:
             reason = str(error) or "no answer within 5 s"
             if reason != last:

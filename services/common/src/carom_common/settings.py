@@ -22,7 +22,11 @@ CONSUMER_TIMEOUT_MARGIN = 60.0
 def _url(*schemes: str) -> Any:
     def check(value: SecretStr) -> SecretStr:
         parts = urlsplit(value.get_secret_value())
-        if parts.scheme not in schemes or not (parts.hostname or parts.scheme == "unix"):
+        try:
+            valid = parts.scheme in schemes and bool(parts.hostname or parts.scheme == "unix") and parts.port != 0
+        except ValueError:  # the port is no number, or a password has a / that is not written as %2F
+            valid = False
+        if not valid:
             raise ValueError(f"must be a URL such as {schemes[0]}://user:password@host:port")
         return value
 

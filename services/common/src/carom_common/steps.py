@@ -17,7 +17,7 @@ from carom_common.domain import buckets
 from carom_common.domain.clock import now_ms
 from carom_common.telemetry import metrics
 from carom_common.telemetry.logging import get_logger
-from carom_common.topology import DEAD, DELAY, delayed, parked_key
+from carom_common.topology import CRASHED_QUEUES, DEAD, DEAD_QUEUES, DELAY, DELIVERY_LIMIT, delayed, parked_key
 from carom_common.work import M, Work
 
 RETRY_SECONDS = 0.5
@@ -85,8 +85,9 @@ class FourSteps(ABC, Generic[M, O]):
     async def process(self, work: Work[M]) -> None:
         """Take a due delivery through the four steps."""
         try:
-            while (claim := await _until_stored(work, lambda: self.claim(work))).verdict == "run":
+            while (claim := await self._claim(work)).verdict == "run":
                 work.leased = True
+                work.crash_loop = work.delivery.queue in CRASHED_QUEUES or claim.claims > DELIVERY_LIMIT
                 outcome = await self.call(work)
                 settled = await _until_stored(work, lambda outcome=outcome: self.settle(work, outcome))  # type: ignore[misc]
                 work.leased = False
@@ -104,9 +105,19 @@ class FourSteps(ABC, Generic[M, O]):
         except Abandoned:
             return
 
+    async def _claim(self, work: Work[M]) -> Claim:
+        claim = await _until_stored(work, lambda: self.claim(work))
+        while claim.verdict == "leased" and work.delivery.queue in CRASHED_QUEUES:
+            # Whoever crashed holds a lease still. Put back, the message would begin another thousand deliveries.
+            await asyncio.sleep(claim.lease_ms / 1000)
+            claim = await _until_stored(work, lambda: self.claim(work))
+        return claim
+
     async def _finish(self, work: Work[M], outcome: O) -> None:
         for message in self.next_step(work, outcome):
             await self._publish(work, message)
+            if message.exchange == DEAD:
+                metrics.dead_letters.labels(DEAD_QUEUES[message.routing_key]).inc()
         work.ack()
 
     async def hop(self, work: Work[M]) -> None:

@@ -16,8 +16,10 @@ CALLBACK_QUEUE = "carom.callback"
 CRASHED_EXECUTE_QUEUE, CRASHED_CALLBACK_QUEUE = "carom.crashed.execute", "carom.crashed.callback"
 DEAD_EXECUTE_QUEUE, DEAD_CALLBACK_QUEUE, PARKED_QUEUE = "carom.dead.execute", "carom.dead.callback", "carom.parked"
 
+CRASHED_QUEUES = frozenset({CRASHED_EXECUTE_QUEUE, CRASHED_CALLBACK_QUEUE})
 CALLBACK_KEY = "callback.normal"
 DEAD_EXECUTE_KEY, DEAD_CALLBACK_KEY = "execute.exhausted", "callback.exhausted"
+DEAD_QUEUES = {DEAD_EXECUTE_KEY: DEAD_EXECUTE_QUEUE, DEAD_CALLBACK_KEY: DEAD_CALLBACK_QUEUE}
 DELIVERY_LIMIT = 1000
 """Deliveries that end without an ack before a message counts as a crash loop. -1 would mean "one" before 4.0."""
 

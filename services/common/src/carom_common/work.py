@@ -41,7 +41,7 @@ M = TypeVar("M", bound=Timed)
 class Work(Generic[M]):
     """One message on its way through the four steps. `delivery` changes when the message is delivered again."""
 
-    __slots__ = ("_copies", "arrived", "delivery", "lease", "leased", "message")
+    __slots__ = ("_copies", "arrived", "crash_loop", "delivery", "lease", "leased", "message")
 
     def __init__(self, message: M, delivery: Delivery, process: str) -> None:
         self.message = message
@@ -49,6 +49,7 @@ class Work(Generic[M]):
         self.arrived = asyncio.get_running_loop().time()
         self.lease = Lease(message.job_id, delivery.message_id, f"{process}/{delivery.message_id}")
         self.leased = False
+        self.crash_loop = False
         self._copies: tuple[Delivery, ...] = ()
 
     def attach(self, delivery: Delivery) -> None:
@@ -64,8 +65,7 @@ class Work(Generic[M]):
 
     def requeue(self) -> None:
         for copy in (*self._copies, self.delivery):
-            if copy.alive:
-                copy.requeue()
+            copy.requeue()
 
 
 class Steps(Protocol[M]):
@@ -108,17 +108,18 @@ class WorkLoop(Generic[M]):
         self._turns = WeightedTurns(weights)
         self._buffers: dict[str, deque[Work[M]]] = {queue: deque() for queue in weights}
         self._buffered = 0
-        self._held = 0
+        self._held: set[Work[M]] = set()
         self._running: dict[str, Work[M]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._draining = False
         metrics.in_flight.set_function(lambda: len(self._running))
         metrics.buffered.set_function(lambda: self._buffered)
-        metrics.held.set_function(lambda: self._held)
+        metrics.held.set_function(lambda: len(self._held))
 
     def on_delivery(self, delivery: Delivery) -> None:
         if self._draining:
-            return  # goes back to its queue when the connection closes
+            delivery.requeue()
+            return
         running = self._running.get(delivery.message_id)
         if running is not None:
             running.attach(delivery)
@@ -128,26 +129,30 @@ class WorkLoop(Generic[M]):
                 raise Undecodable(f"body over {MAX_MESSAGE_BYTES} bytes")
             message = self._steps.decode(delivery.body)
         except Undecodable as error:
-            self._spawn(self._steps.park(delivery, str(error)))
+            self._spawn(self._guard(self._steps.park(delivery, str(error)), delivery))
             return
         work = Work(message, delivery, self._process)
         early = message.eta - now_ms() if message.eta else 0
         if early <= 0:
             self._admit(work)
-        elif early <= HOLD_MS and self._held < self._max_held:
-            self._held += 1
-            asyncio.get_running_loop().call_later(early / 1000, self._end_hold, work)
+        elif early <= HOLD_MS and len(self._held) < self._max_held:
+            self._hold(work, early)
         else:
-            self._spawn(self._steps.hop(work))
+            self._spawn(self._guard(self._steps.hop(work), work))
+
+    def _hold(self, work: Work[M], early: int) -> None:
+        self._held.add(work)
+        asyncio.get_running_loop().call_later(early / 1000, self._end_hold, work)
 
     def _end_hold(self, work: Work[M]) -> None:
-        self._held -= 1
-        if self._draining or not work.delivery.alive:
+        if work not in self._held or not work.delivery.alive:
+            self._held.discard(work)  # handed back, or in its queue again
             return
-        if work.message.eta > now_ms():  # timers may be a millisecond early, and clocks step
-            self._held += 1
-            asyncio.get_running_loop().call_later(0.001, self._end_hold, work)
+        early = work.message.eta - now_ms()
+        if early > 0:  # timers may be a millisecond early, and clocks step
+            self._hold(work, min(early, HOLD_MS))
             return
+        self._held.discard(work)
         self._admit(work)
 
     def _admit(self, work: Work[M]) -> None:
@@ -167,15 +172,23 @@ class WorkLoop(Generic[M]):
 
     async def _run(self, work: Work[M]) -> None:
         try:
-            await self._steps.process(work)
-        except Exception:
-            # A defect. Its message goes back after a pause; should it always fail, the delivery limit ends it.
-            log.exception("step_failed", job_id=work.message.job_id)
-            asyncio.get_running_loop().call_later(FAILED_PAUSE_SECONDS, work.requeue)
+            await self._guard(self._steps.process(work), work)
         finally:
             work.leased = False
             del self._running[work.lease.message_id]
             self._start_next()
+
+    async def _guard(self, step: Awaitable[None], given: Work[M] | Delivery) -> None:
+        """A step that breaks is a defect. Its message goes back after a pause, at most as often as crashes may."""
+        try:
+            await step
+        except Exception:
+            if isinstance(given, Work):
+                log.exception("step_failed", job_id=given.message.job_id)
+                await self._release(given)
+            else:
+                log.exception("step_failed", message_id=given.message_id)
+            asyncio.get_running_loop().call_later(FAILED_PAUSE_SECONDS, given.requeue)
 
     def _start_next(self) -> None:
         while self._buffered and len(self._running) < self._concurrency and not self._draining:
@@ -188,12 +201,7 @@ class WorkLoop(Generic[M]):
     def _spawn(self, step: Awaitable[None]) -> None:
         task = asyncio.ensure_future(step)
         self._tasks.add(task)
-        task.add_done_callback(self._done)
-
-    def _done(self, task: "asyncio.Task[None]") -> None:
-        self._tasks.discard(task)
-        if not task.cancelled() and (error := task.exception()) is not None:
-            log.error("step_failed", exc_info=error)
+        task.add_done_callback(self._tasks.discard)
 
     async def keep_leases(self, beat: Callable[[], None]) -> None:
         """Renew the leases of running work, and hand back what has waited too long for a slot; until cancelled."""
@@ -225,11 +233,17 @@ class WorkLoop(Generic[M]):
                 work.requeue()
 
     async def drain(self, timeout: float) -> int:
-        """Start nothing more, wait for what runs, give up the leases of the rest; returns how many were cut off."""
+        """Hand back what has not begun, wait for what runs, give up the leases of the rest; returns how many."""
         self._draining = True
+        for work in (*self._held, *(work for buffer in self._buffers.values() for work in buffer)):
+            work.requeue()
+        self._held.clear()
+        for buffer in self._buffers.values():
+            buffer.clear()
+        self._buffered = 0
         if self._tasks:
             await asyncio.wait(set(self._tasks), timeout=timeout)
-        left = [work for work in self._running.values() if work.leased]
+        left = list(self._running.values())  # a claim may be under way
         for task in set(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)

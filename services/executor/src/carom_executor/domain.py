@@ -15,6 +15,7 @@ from carom_common.domain.clock import rfc3339
 from carom_common.version import USER_AGENT
 
 MAX_EMBEDDED_DEPTH = 200
+CRASH_LOOP = "crash-loop"
 _dumps = msgspec.json.Encoder().encode
 _loads = msgspec.json.Decoder().decode
 _loads_string = msgspec.json.Decoder(str).decode
@@ -59,7 +60,7 @@ def decide(
         success = 200 <= result.status < 300
         error = "" if success else _status_error(result, job)
         retryable = not success and job.retry.retries(result.status)
-        reason = f"{result.status // 100}xx"
+        reason = f"{result.status // 100}xx" if 400 <= result.status < 600 else "other"
         if result.status in HONOURED_STATUSES:
             asked = retry_after_ms(result.headers.get("retry-after"), now)
         response = Raw(embed(result))
@@ -92,9 +93,9 @@ def decide(
 
 def crash_loop(message: ExecuteMessage, now: int) -> Decision:
     """The outcome of a message that the broker gave up on: whoever took it never finished."""
-    error = "crash-loop: the job was delivered too often without an outcome"
+    error = f"{CRASH_LOOP}: the job was begun too often without an outcome"
     entry = Attempt(message.attempt, None, False, rfc3339(now), error=error)
-    return Decision("failed", 0, error, True, entry, "crash-loop")
+    return Decision("failed", 0, error, True, entry, CRASH_LOOP)
 
 
 def _status_error(response: Response, job: Job) -> str:

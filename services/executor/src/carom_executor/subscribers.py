@@ -18,7 +18,6 @@ from carom_common.topology import (
     CRASHED_EXECUTE_QUEUE,
     DEAD,
     DEAD_EXECUTE_KEY,
-    DEAD_EXECUTE_QUEUE,
     DELAY,
     WORK,
     delayed,
@@ -61,7 +60,7 @@ class ExecuteSteps(FourSteps[ExecuteMessage, Settlement]):
 
     async def call(self, work: Work[ExecuteMessage]) -> Settlement:
         message = work.message
-        if work.delivery.queue == CRASHED_EXECUTE_QUEUE:
+        if work.crash_loop:
             now, duration = now_ms(), 0.0
             decision = domain.crash_loop(message, now)
         else:
@@ -121,9 +120,10 @@ class ExecuteSteps(FourSteps[ExecuteMessage, Settlement]):
             return [Publish(DELAY, delayed(self.home(work), bucket), encode(retry))]
         steps = []
         if outcome.dead:
-            metrics.dead_letters.labels(DEAD_EXECUTE_QUEUE).inc()
             letter = domain.dead_letter(message, outcome.entry)
-            steps.append(Publish(DEAD, DEAD_EXECUTE_KEY, encode(letter), {"reason": outcome.error[:500]}))
+            # Never text of the target's: a header too large breaks dead-lettering. The error is in the body.
+            reason = domain.CRASH_LOOP if work.crash_loop else "retries spent"
+            steps.append(Publish(DEAD, DEAD_EXECUTE_KEY, encode(letter), {"reason": reason}))
         if message.job.callback_url is not None:
             callback = domain.callback_message(
                 message, outcome.status, outcome.error, outcome.dead, outcome.now, outcome.entry

@@ -13,7 +13,7 @@ from carom_common.adapters.amqp.declare import Topology
 from carom_common.adapters.amqp.publisher import Publisher
 from carom_common.adapters.store.store import Store
 from carom_common.admin import EmbeddedServer, Health, admin_server
-from carom_common.runtime import background, serve_http, watch
+from carom_common.runtime import background, listen, watch
 from carom_common.telemetry import metrics
 from carom_common.telemetry.logging import get_logger
 from carom_intake.middleware import RequestIds
@@ -77,12 +77,14 @@ async def serve(settings: IntakeSettings, stop: asyncio.Event) -> None:
         await topology.declare_when_up()
         await publisher.run()
 
+    admin = admin_server(health, settings.host, settings.admin_port)
+    api_socket, admin_socket = listen(api, "the API"), listen(admin, "the admin port")
     async with background(
-        serve_http(admin_server(health, settings.host, settings.admin_port), "the admin port"),
+        admin.serve(sockets=[admin_socket]),
         connect(),
         watch(store, health),
     ):
-        serving = asyncio.create_task(serve_http(api, "the API"))
+        serving = asyncio.create_task(api.serve(sockets=[api_socket]))
         stopping = asyncio.create_task(stop.wait())
         log.info("intake_started", port=settings.port)
         await asyncio.wait((serving, stopping), return_when=asyncio.FIRST_COMPLETED)

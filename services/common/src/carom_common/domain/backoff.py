@@ -42,6 +42,6 @@ def retry_after_ms(value: str | None, now_ms: int) -> int | None:
         return int(text[:12]) * 1000
     try:
         when = parsedate_to_datetime(text)
-    except ValueError:
+        return max(0, int(when.timestamp() * 1000) - now_ms) if when.tzinfo else None
+    except (ValueError, OverflowError):
         return None
-    return max(0, int(when.timestamp() * 1000) - now_ms) if when.tzinfo else None

@@ -1,7 +1,6 @@
 """Unix milliseconds and RFC 3339, the two forms of time that Carom writes down."""
 
 import time
-from datetime import UTC, datetime
 
 
 def now_ms() -> int:
@@ -16,7 +15,3 @@ def rfc3339(ms: int) -> str:
         f"{when.tm_year:04d}-{when.tm_mon:02d}-{when.tm_mday:02d}"
         f"T{when.tm_hour:02d}:{when.tm_min:02d}:{when.tm_sec:02d}.{millis:03d}Z"
     )
-
-
-def parse_rfc3339(text: str) -> int:
-    return int(datetime.fromisoformat(text).astimezone(UTC).timestamp() * 1000)

@@ -9,32 +9,18 @@ from urllib.parse import urlsplit
 import msgspec
 
 from carom_common.contracts.job import Job, RetryPolicy, decode_job
+from carom_common.domain.framing import FRAMING_HEADERS
 
 MAX_URL = 2048
 MAX_HEADERS = 64
 MAX_HEADER_BYTES = 16_384
 MAX_NESTING = 200
+MAX_PROBLEMS = 100
 
 _TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _FIELD_VALUE = re.compile(r"[^\x00-\x08\x0a-\x1f\x7f]*")
+_STRING_OR_BRACKET = re.compile(rb'"(?:[^"\\]|\\.)*"|[\[{\]}]')
 _NOT_IN_URL = re.compile(r"[\x00-\x20\x7f\\]")
-_FRAMING = frozenset(
-    {
-        "connection",
-        "content-length",
-        "expect",
-        "host",
-        "keep-alive",
-        "proxy-authenticate",
-        "proxy-authorization",
-        "proxy-connection",
-        "te",
-        "trailer",
-        "transfer-encoding",
-        "upgrade",
-    }
-)
-"""Hop-by-hop and framing headers (RFC 9110 section 7.6.1): Carom's connection to the target sets them."""
 
 
 class Problem(NamedTuple):
@@ -42,6 +28,9 @@ class Problem(NamedTuple):
 
     pointer: str
     detail: str
+
+
+TOO_DEEP = Problem("", f"is nested over {MAX_NESTING} levels deep")
 
 
 class InvalidSubmission(ValueError):
@@ -56,11 +45,13 @@ def parse_submission(body: bytes) -> Job:
     """The job in a body of JSON; raises InvalidSubmission with all problems at once."""
     try:
         body.decode()  # msgspec passes a raw payload on without looking at its encoding
-        _check_nesting(body)
         job = decode_job(body)
+        _check_nesting(body)  # only what is known to be JSON: its strings end
     except msgspec.ValidationError:
-        raise InvalidSubmission(_problems_of(body)) from None
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise InvalidSubmission(_bounded(_problems_of(body))) from None
+    except RecursionError:
+        raise InvalidSubmission([TOO_DEEP]) from None
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise InvalidSubmission([Problem("", f"the body is not valid JSON: {error}")]) from None
     problems = [
         *_url_problems("/targetUrl", job.target_url),
@@ -72,19 +63,22 @@ def parse_submission(body: bytes) -> Job:
     return job
 
 
+def _bounded(problems: list[Problem]) -> list[Problem]:
+    more = len(problems) - MAX_PROBLEMS
+    return [*problems[:MAX_PROBLEMS], Problem("", f"and {more} more problems")] if more > 0 else problems
+
+
 def _check_nesting(body: bytes) -> None:
     if body.count(b"[") + body.count(b"{") <= MAX_NESTING:
         return
-    depth = deepest = 0
-    for part in re.finditer(rb'"(?:[^"\\]|\\.)*"|[\[{\]}]', body):
-        mark = part[0]
-        if mark in b"[{":
+    depth = 0
+    for part in _STRING_OR_BRACKET.finditer(body):
+        if part[0] in b"[{":
             depth += 1
-            deepest = max(deepest, depth)
-        elif mark in b"]}":
+            if depth > MAX_NESTING:
+                raise InvalidSubmission([TOO_DEEP])
+        elif part[0] in b"]}":
             depth -= 1
-    if deepest > MAX_NESTING:
-        raise InvalidSubmission([Problem("", f"nested {deepest} levels deep, at most {MAX_NESTING} are taken")])
 
 
 def _problems_of(body: bytes) -> list[Problem]:
@@ -92,6 +86,8 @@ def _problems_of(body: bytes) -> list[Problem]:
         document = msgspec.json.decode(body)
     except msgspec.DecodeError as error:  # broken further on than where the first problem was found
         return [Problem("", f"the body is not valid JSON: {error}")]
+    except RecursionError:
+        return [TOO_DEEP]
     if not isinstance(document, dict):
         return [Problem("", "the body must be a JSON object")]
     problems = list(_struct_problems(document, Job, ""))
@@ -108,7 +104,7 @@ def _struct_problems(document: dict[str, Any], kind: type[msgspec.Struct], at: s
     fields = {field.encode_name: field for field in msgspec.structs.fields(kind)}
     for name in document:
         if name not in fields:
-            yield Problem(f"{at}/{_escape(name)}", f"unknown field; known are {', '.join(fields)}")
+            yield Problem(f"{at}/{_escape(name[:200])}", f"unknown field; known are {', '.join(fields)}")
     for name, field in fields.items():
         if name not in document:
             if field.required:
@@ -176,7 +172,7 @@ def _header_problems(headers: dict[str, str]) -> Iterator[Problem]:
         pointer, lower = f"/headers/{_escape(name)}", name.lower()
         if not _TOKEN.fullmatch(name):
             yield Problem(pointer, "is no valid header name (RFC 9110 token)")
-        elif lower in _FRAMING:
+        elif lower in FRAMING_HEADERS or lower == "host":
             yield Problem(pointer, "belongs to the connection and cannot be set by a job")
         elif lower.startswith("x-carom-"):
             yield Problem(pointer, "the names X-Carom-* are Carom's own")

@@ -24,6 +24,8 @@ class AckBatch:
             self._timer = self._loop.call_later(FLUSH_SECONDS, self.flush)
 
     def requeue(self, tag: int) -> None:
+        if self._channel.closed.done():
+            return
         self._channel.requeue(tag)
         self._gone.add(tag)
 

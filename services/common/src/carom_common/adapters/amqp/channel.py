@@ -13,8 +13,8 @@ from carom_common.adapters.amqp.errors import BrokerError, BrokerUnavailable, Pu
 if TYPE_CHECKING:
     from carom_common.adapters.amqp.connection import Connection
 
-OnDeliver = Callable[[int, bool, str, wire.Properties, bytes], None]
-"""Called with delivery tag, redelivered, routing key, properties and body."""
+OnDeliver = Callable[[int, str, bytes], None]
+"""Called with delivery tag, message id and body."""
 
 
 class Channel:
@@ -34,7 +34,7 @@ class Channel:
         self._on_deliver: OnDeliver | None = None
         self._method: bytes = b""
         self._missing = 0
-        self._properties = wire.Properties("", b"")
+        self._message_id = ""
         self._body: list[bytes] = []
 
     async def rpc(self, frame: Any, expected: type[Any]) -> Any:
@@ -118,7 +118,7 @@ class Channel:
             self._missing -= len(payload)
             self._body.append(payload)
         elif kind == wire.HEADER:
-            self._missing, self._properties = wire.parse_header(payload)
+            self._missing, self._message_id = wire.parse_header(payload)
             self._body = []
         else:
             self._on_method(payload)
@@ -129,10 +129,9 @@ class Channel:
     def _on_content(self, body: bytes) -> None:
         method = int.from_bytes(self._method[:4], "big")
         if method == wire.BASIC_RETURN:
-            self._on_return(self._properties.message_id)
+            self._on_return(self._message_id)
         elif self._on_deliver is not None and not self.closed.done():
-            _, tag, redelivered, routing_key = wire.parse_deliver(self._method)
-            self._on_deliver(tag, redelivered, routing_key, self._properties, body)
+            self._on_deliver(wire.parse_deliver(self._method), self._message_id, body)
 
     def _on_method(self, payload: bytes) -> None:
         method = int.from_bytes(payload[:4], "big")

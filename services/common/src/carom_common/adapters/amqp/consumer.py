@@ -4,15 +4,11 @@ import asyncio
 import contextlib
 import hashlib
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any
-
-import pamqp.decode
 
 from carom_common.adapters.amqp.acks import AckBatch
-from carom_common.adapters.amqp.channel import Channel
+from carom_common.adapters.amqp.channel import Channel, OnDeliver
 from carom_common.adapters.amqp.connection import Connection, connect
 from carom_common.adapters.amqp.errors import BrokerError, BrokerUnavailable
-from carom_common.adapters.amqp.wire import Properties
 from carom_common.telemetry.logging import get_logger
 
 RECONNECT_SECONDS = 1.0
@@ -21,50 +17,31 @@ log = get_logger()
 
 
 class Delivery:
-    """A message that the broker waits for us to ack. Once `alive` is false it has gone back to its queue."""
+    """A message that the broker waits for us to ack. Once `alive` is false it has gone back to its queue.
 
-    __slots__ = ("_batch", "_channel", "_properties", "body", "queue", "redelivered", "routing_key", "tag")
+    `message_id` is unique for each message; one that an operator's tool published without is known by its content.
+    """
 
-    def __init__(
-        self,
-        queue: str,
-        tag: int,
-        redelivered: bool,
-        routing_key: str,
-        properties: Properties,
-        body: bytes,
-        channel: Channel,
-        batch: AckBatch,
-    ) -> None:
+    __slots__ = ("_batch", "_channel", "_tag", "body", "message_id", "queue")
+
+    def __init__(self, queue: str, tag: int, message_id: str, body: bytes, channel: Channel, batch: AckBatch) -> None:
         self.queue = queue
-        self.tag = tag
-        self.redelivered = redelivered
-        self.routing_key = routing_key
+        self.message_id = message_id or hashlib.sha256(body).hexdigest()[:32]
         self.body = body
-        self._properties = properties
+        self._tag = tag
         self._channel = channel
         self._batch = batch
-
-    @property
-    def message_id(self) -> str:
-        """Unique for each publish; a message that an operator's tool published without one is known by its content."""
-        return self._properties.message_id or hashlib.sha256(self.body).hexdigest()[:32]
-
-    @property
-    def headers(self) -> dict[str, Any]:
-        table = self._properties.headers
-        return dict(pamqp.decode.field_table(table)[1]) if table else {}
 
     @property
     def alive(self) -> bool:
         return not self._channel.closed.done()
 
     def ack(self) -> None:
-        self._batch.ack(self.tag)
+        self._batch.ack(self._tag)
 
     def requeue(self) -> None:
         """Hand the message back; the broker counts it as a failed delivery."""
-        self._batch.requeue(self.tag)
+        self._batch.requeue(self._tag)
 
 
 class Consumer:
@@ -139,12 +116,10 @@ class Consumer:
             self._consuming = []
             connection.abort(BrokerUnavailable("consumer restarts"))
 
-    def _deliver_from(
-        self, queue: str, channel: Channel, batch: AckBatch
-    ) -> Callable[[int, bool, str, Properties, bytes], None]:
+    def _deliver_from(self, queue: str, channel: Channel, batch: AckBatch) -> OnDeliver:
         on_delivery = self._on_delivery
 
-        def deliver(tag: int, redelivered: bool, routing_key: str, properties: Properties, body: bytes) -> None:
-            on_delivery(Delivery(queue, tag, redelivered, routing_key, properties, body, channel, batch))
+        def deliver(tag: int, message_id: str, body: bytes) -> None:
+            on_delivery(Delivery(queue, tag, message_id, body, channel, batch))
 
         return deliver

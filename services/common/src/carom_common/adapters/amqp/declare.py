@@ -2,6 +2,7 @@
 
 import asyncio
 from typing import cast
+from urllib.parse import urlsplit
 
 from aio_pika.exceptions import AMQPError
 from faststream.rabbit import ExchangeType, QueueType, RabbitBroker, RabbitExchange, RabbitQueue
@@ -37,7 +38,8 @@ async def declare_topology(url: str) -> None:
                 )
                 await declared.bind(exchanges[queue.exchange], queue.binding)
     except (AMQPError, OSError, TimeoutError, RuntimeError) as error:
-        raise BrokerError(f"cannot declare the topology: {error or type(error).__name__}") from error
+        host = urlsplit(url).hostname
+        raise BrokerError(f"cannot declare the topology at {host}: {error or type(error).__name__}") from error
     finally:
         await broker.stop()
 

@@ -15,6 +15,7 @@ from carom_common.adapters.amqp.errors import BrokerError, BrokerUnavailable, Pu
 from carom_common.telemetry.logging import get_logger
 
 CONFIRM_SECONDS = 5.0
+GIVE_UP_SECONDS = 3 * CONFIRM_SECONDS
 RECONNECT_SECONDS = 1.0
 
 log = get_logger()
@@ -96,17 +97,21 @@ class Publisher:
             self._connection, self._channel = connection, channel
             while not channel.closed.done():
                 await asyncio.wait((channel.closed,), timeout=CONFIRM_SECONDS / 5)
-                _fail_overdue(channel)
+                if _fail_overdue(channel):
+                    raise BrokerUnavailable("the broker confirms nothing any more")
             channel.closed.result()
         finally:
             self._channel = None
             await connection.close()
 
 
-def _fail_overdue(channel: Channel) -> None:
+def _fail_overdue(channel: Channel) -> bool:
+    """Tell who waits too long; True when the oldest publish is so old that another connection is worth a try."""
     now = asyncio.get_running_loop().time()
     for future, _, sent_at in channel.unconfirmed.values():
         if now - sent_at < CONFIRM_SECONDS:
             break
         if not future.done():
             future.set_exception(PublishUnconfirmed(f"no confirm within {CONFIRM_SECONDS:.0f} s"))
+    oldest = next(iter(channel.unconfirmed.values()), None)
+    return oldest is not None and now - oldest[2] > GIVE_UP_SECONDS

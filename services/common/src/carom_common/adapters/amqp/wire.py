@@ -4,7 +4,6 @@ Everything else goes through pamqp. Nothing here does I/O.
 """
 
 import struct
-from typing import NamedTuple
 
 FRAME_END = b"\xce"
 METHOD, HEADER, BODY, HEARTBEAT = 1, 2, 3, 8
@@ -21,13 +20,6 @@ _ack = struct.Struct(">BHIIQBB")
 _u64 = struct.Struct(">Q")
 _u32 = struct.Struct(">I")
 _u16 = struct.Struct(">H")
-
-
-class Properties(NamedTuple):
-    """The message properties that Carom uses; `headers` is the undecoded table."""
-
-    message_id: str
-    headers: bytes
 
 
 def short_string(text: str) -> bytes:
@@ -67,14 +59,10 @@ def parse_ack(payload: bytes) -> tuple[int, bool]:
     return _u64.unpack_from(payload, 4)[0], bool(payload[12] & 1)
 
 
-def parse_deliver(payload: bytes) -> tuple[str, int, bool, str]:
-    """Consumer tag, delivery tag, redelivered and routing key of a Basic.Deliver."""
-    end = 5 + payload[4]
-    consumer_tag = payload[5:end].decode()
-    tag = _u64.unpack_from(payload, end)[0]
-    key_at = end + 10 + payload[end + 9]
-    routing_key = payload[key_at + 1 : key_at + 1 + payload[key_at]].decode()
-    return consumer_tag, tag, bool(payload[end + 8]), routing_key
+def parse_deliver(payload: bytes) -> int:
+    """Delivery tag of a Basic.Deliver: which queue it is from, the channel says."""
+    tag: int = _u64.unpack_from(payload, 5 + payload[4])[0]
+    return tag
 
 
 def parse_return(payload: bytes) -> tuple[int, str]:
@@ -82,24 +70,21 @@ def parse_return(payload: bytes) -> tuple[int, str]:
     return _u16.unpack_from(payload, 4)[0], payload[7 : 7 + payload[6]].decode()
 
 
-def parse_header(payload: bytes) -> tuple[int, Properties]:
-    """Body size and properties of a content header frame; properties that Carom does not use are skipped."""
+def parse_header(payload: bytes) -> tuple[int, str]:
+    """Body size and message id of a content header frame; the other properties are skipped."""
     _, _, size, flags = _header_head.unpack_from(payload)
-    at, headers, message_id = 14, b"", ""
-    for bit in (0x8000, 0x4000, 0x2000, 0x1000, 0x0800, 0x0400, 0x0200, 0x0100, 0x0080):
+    at = 14
+    for bit in (0x8000, 0x4000, 0x2000, 0x1000, 0x0800, 0x0400, 0x0200, 0x0100):
         if not flags & bit:
             continue
         if bit == _HEADERS:
-            end = at + 4 + _u32.unpack_from(payload, at)[0]
-            headers, at = payload[at:end], end
+            at += 4 + _u32.unpack_from(payload, at)[0]
         elif bit in (_DELIVERY_MODE, 0x0800):  # delivery mode and priority are octets
             at += 1
         else:
-            end = at + 1 + payload[at]
-            if bit == _MESSAGE_ID:
-                message_id = payload[at + 1 : end].decode("utf-8", "replace")
-            at = end
-    return size, Properties(message_id, headers)
+            at += 1 + payload[at]
+    message_id = payload[at + 1 : at + 1 + payload[at]] if flags & _MESSAGE_ID else b""
+    return size, message_id.decode("utf-8", "replace")
 
 
 def split(buffer: bytearray) -> list[tuple[int, int, bytes]]:

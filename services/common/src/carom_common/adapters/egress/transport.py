@@ -16,6 +16,7 @@ from yarl import URL
 from carom_common.adapters.egress.errors import EgressError, refused, translate
 from carom_common.adapters.egress.guard import Guard, allowed_host
 from carom_common.domain.address_policy import AddressPolicy
+from carom_common.domain.framing import FRAMING_HEADERS
 
 # Below the 5 s after which Node closes an idle connection, so that a POST is seldom sent into a closing one.
 KEEPALIVE_SECONDS: Final = 4.0
@@ -25,12 +26,6 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _NO_TIMEOUT = aiohttp.ClientTimeout(total=None, sock_connect=None)
 # They are replaced, not chained: their texts and attributes hold the URL and headers, which a log must not show.
 _ERRORS = (aiohttp.ClientError, OSError, ValueError)
-
-# Framing is the transport's business: a wrong Content-Length would shift the next request on a shared connection.
-_FRAMING: Final = frozenset(
-    {"connection", "content-length", "expect", "keep-alive", "proxy-connection", "te", "trailer"}
-    | {"transfer-encoding", "upgrade"}
-)
 
 
 def parse_url(url: str) -> URL:
@@ -159,8 +154,10 @@ class GuardedTransport(httpx.AsyncBaseTransport):
         rule = self._policy.host_rule(target.raw_host or "")
         if rule == "deny":
             raise refused(f"{target.raw_host} is denied by configuration")
-        if not _FRAMING.isdisjoint(map(str.lower, headers)):
-            headers = CIMultiDict((name, value) for name, value in headers.items() if name.lower() not in _FRAMING)
+        if not FRAMING_HEADERS.isdisjoint(map(str.lower, headers)):
+            # A wrong Content-Length would shift the next request on a shared connection.
+            kept = ((name, value) for name, value in headers.items() if name.lower() not in FRAMING_HEADERS)
+            headers = CIMultiDict(kept)
         # Not under way before it is awaited.
         call = self._session.request(method, target, headers=headers, data=body, allow_redirects=False, timeout=timeout)
         try:

@@ -97,7 +97,8 @@ class Batcher:
                 future.cancel()
             raise
         else:
-            self.healthy = True
+            if any(isinstance(reply, RedisError) for reply in replies):
+                self.healthy = False  # it answers, but takes no writes: full, read-only or forbidden
         for (_, future), reply in zip(batch, replies, strict=True):
             if future.done():
                 continue

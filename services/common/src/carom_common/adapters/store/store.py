@@ -15,6 +15,7 @@ __all__ = ["Claim", "Lease", "Settlement", "Store", "StoreUnavailable", "StoredJ
 SMALL_JOB_BYTES = 4096
 """A claim sends jobs up to this size along, so that a missing record costs no second round trip."""
 LEASE_MS = 10_000
+PROBE_KEPT_MS = 10_000
 
 _dumps = msgspec.json.Encoder().encode
 
@@ -31,12 +32,14 @@ class Lease(NamedTuple):
 class Claim:
     """What a claim found.
 
-    run: make the call. settled: this copy settled already, `stored` says what; publish the next step again.
+    run: make the call; `claims` deliveries have begun it, this one included.
+    settled: this copy settled already, `stored` says what; publish the next step again.
     leased: another delivery runs it, for at most `lease_ms` more. drop: acknowledge and forget.
     """
 
     verdict: Literal["run", "settled", "leased", "drop"]
     lease_ms: int = 0
+    claims: int = 0
     why: str = ""
     stored: tuple[Any, ...] = ()
 
@@ -74,10 +77,12 @@ class Store:
 
     @property
     def state(self) -> str:
-        return "ok" if self._batcher.healthy else "not connected"
+        return "ok" if self._batcher.healthy else "not available"
 
-    async def ping(self) -> None:
-        await self._batcher.run("PING")
+    async def probe(self) -> None:
+        """See whether Redis takes writes; only this makes the state "ok" again once it was not."""
+        await self._batcher.run("SET", "carom:probe", "1", "PX", PROBE_KEPT_MS)
+        self._batcher.healthy = True
 
     async def close(self) -> None:
         await self._batcher.close()
@@ -197,7 +202,7 @@ def _history(attempts: tuple[Attempt, ...]) -> bytes:
 def _claim_of(reply: list[Any]) -> Claim:
     match reply[0]:
         case b"run":
-            return Claim("run")
+            return Claim("run", claims=int(reply[1]))
         case b"leased":
             return Claim("leased", lease_ms=int(reply[1]))
         case b"settled":

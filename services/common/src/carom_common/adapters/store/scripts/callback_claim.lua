@@ -1,7 +1,7 @@
 -- Claims an attempt to call back.
 -- ARGV: generation, callback_generation, callback_attempt, message_id, owner, lease_ms (0: only ask),
 --       keep_until, created, job, history, attempts, status, completed, error, dead (0 | 1)
--- Replies {'run'} | {'unknown'} | {'leased', ms} | {'drop', why} | {'settled', callback status, eta, error, dead}
+-- Replies {'run', claims so far} | {'unknown'} | {'leased', ms} | {'drop', why} | {'settled', callback status, eta, error, dead}
 local now, generation = clock(), tonumber(ARGV[1])
 local cgeneration, cattempt = tonumber(ARGV[2]), tonumber(ARGV[3])
 local r = get('generation', 'status', 'callback_generation', 'callback_attempt', 'callback_settled_by', 'callback_owner',
@@ -29,7 +29,9 @@ else
     if lease > now and r[6] ~= ARGV[5] then return {'leased', lease - now} end
   end
 end
+local claims = 0
 if ARGV[6] ~= '0' then
+  claims = redis.call('HINCRBY', state, 'callback_claims', 1)
   set('callback_generation', cgeneration, 'callback_owner', ARGV[5], 'callback_lease', now + ARGV[6])
 end
-return {'run'}
+return {'run', claims}

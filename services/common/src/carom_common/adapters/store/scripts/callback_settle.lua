@@ -11,6 +11,6 @@ if generation == known and cgeneration == g and cattempt == settled and r[4] == 
 if generation < known or cgeneration < g or (cgeneration == g and cattempt <= settled) then return 'refused' end
 if r[5] ~= ARGV[5] and (r[6] or '0') ~= '0' then return 'refused' end
 set('callback', ARGV[7], 'callback_generation', cgeneration, 'callback_attempt', cattempt,
-  'callback_settled_by', ARGV[4], 'callback_lease', '0', 'callback_eta', ARGV[8], 'callback_error', ARGV[9], 'callback_dead', ARGV[10])
+  'callback_settled_by', ARGV[4], 'callback_lease', '0', 'callback_claims', '0', 'callback_eta', ARGV[8], 'callback_error', ARGV[9], 'callback_dead', ARGV[10])
 keep_until(ARGV[6])
 return 'ok'

@@ -1,6 +1,6 @@
 -- Claims an attempt for one delivery.
 -- ARGV: now, generation, attempt, message_id, owner, lease_ms (0: only ask), keep_until, created, job, history
--- Replies {'run'} | {'unknown'} (call again with the job) | {'leased', ms} | {'drop', why}
+-- Replies {'run', claims so far} | {'unknown'} (call again with the job) | {'leased', ms} | {'drop', why}
 --       | {'settled', status, eta, completed, error, dead, entry}: this very copy settled, its next step is due again
 local now, generation, attempt = clock(), tonumber(ARGV[2]), tonumber(ARGV[3])
 local r = get('generation', 'attempt', 'status', 'settled_by', 'owner', 'lease')
@@ -24,7 +24,9 @@ if not known or generation > known or attempt > settled + 1 then
   rebuild(ARGV[9], generation, attempt - 1, ARGV[8], ARGV[10])
   keep_until(ARGV[7])
 end
+local claims = 0
 if ARGV[6] ~= '0' then
+  claims = redis.call('HINCRBY', state, 'claims', 1)
   set('status', 'in_progress', 'owner', ARGV[5], 'lease', now + ARGV[6], 'updated', ARGV[1], 'eta', '0')
 end
-return {'run'}
+return {'run', claims}

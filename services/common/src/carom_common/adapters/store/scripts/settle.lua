@@ -16,7 +16,7 @@ elseif r[4] ~= ARGV[5] and (r[5] or '0') ~= '0' then
   return 'refused'
 end
 redis.call('RPUSH', log, ARGV[15])
-set('status', ARGV[10], 'attempt', attempt, 'settled_by', ARGV[4], 'owner', ARGV[5], 'lease', '0', 'updated', ARGV[1],
+set('status', ARGV[10], 'attempt', attempt, 'settled_by', ARGV[4], 'owner', ARGV[5], 'lease', '0', 'claims', '0', 'updated', ARGV[1],
   'eta', ARGV[11], 'error', ARGV[12])
 if ARGV[11] == '0' then
   set('completed', ARGV[1], 'dead', ARGV[13], 'callback', ARGV[14] == '1' and 'pending' or 'none')
