@@ -7,9 +7,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.faults.conftest import Scenario, Servers, assert_all_kept, assert_no_work_left
+from tests.faults.conftest import Servers, assert_no_work_left
 from tests.support.crashing import POINTS
 from tests.support.load import Load, wait_for
+from tests.support.scenario import Scenario, assert_all_kept
 from tests.support.witness import LoopThread, Witness
 
 from devstack.services import Stack

@@ -3,8 +3,9 @@
 from collections.abc import Iterator
 
 import pytest
-from tests.faults.conftest import Scenario, Servers, assert_no_work_left, in_flight
+from tests.faults.conftest import Servers, assert_no_work_left, in_flight
 from tests.support.load import Kind, Load, wait_for
+from tests.support.scenario import Scenario
 from tests.support.witness import LoopThread, Witness
 
 from devstack.probe import call

@@ -2,8 +2,10 @@
 
 import asyncio
 import itertools
+import json
 import time
-from collections.abc import Callable, Iterable
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Mapping
 from concurrent.futures import Future
 from typing import Any, NamedTuple
 
@@ -57,14 +59,29 @@ class Verdict(NamedTuple):
 
 
 class Load:
-    """Jobs of one scenario. Whatever is not answered with 202 is submitted again as a new job."""
+    """Jobs of one scenario. Whatever is not answered with 202 is submitted again as a new job.
 
-    def __init__(self, api: str, witness: Witness, thread: LoopThread, kinds: Iterable[Kind] = MIXED) -> None:
+    `headers` go with every request; an answer that is neither 202 nor in `refusals` fails the scenario.
+    """
+
+    def __init__(
+        self,
+        api: str,
+        witness: Witness,
+        thread: LoopThread,
+        kinds: Iterable[Kind] = MIXED,
+        headers: Mapping[str, str] | None = None,
+        refusals: Collection[int] = (503,),
+    ) -> None:
         self.api = api
         self.witness = witness
+        self.answers: Counter[str] = Counter()
+        """How often each status came, and each error instead of one."""
         self.accepted: dict[str, tuple[Kind, float]] = {}
         self.refused = 0
         self._thread = thread
+        self._headers = dict(headers or {})
+        self._refusals = refusals
         self._kinds = itertools.cycle(kinds)
         self._stopped = False
 
@@ -89,7 +106,7 @@ class Load:
                 kind = next(self._kinds)
                 await self._until_accepted(session, kind)
 
-        async with _session(10) as session, asyncio.TaskGroup() as group:
+        async with self._session(10) as session, asyncio.TaskGroup() as group:
             for _ in range(CONCURRENT):
                 group.create_task(worker(session))
 
@@ -100,7 +117,7 @@ class Load:
 
     async def _steady(self, rate: float) -> None:
         start = time.monotonic()
-        async with _session(10) as session, asyncio.TaskGroup() as group:
+        async with self._session(10) as session, asyncio.TaskGroup() as group:
             for n in itertools.count(1):
                 if self._stopped:
                     return
@@ -119,13 +136,14 @@ class Load:
         }
         try:
             async with session.post(f"{self.api}/api/jobs", json=body) as response:
-                answer = await response.json(content_type=None)
+                answer = await response.text()
+                self.answers[str(response.status)] += 1
                 if response.status == 202:
-                    self.accepted[answer["jobId"]] = (kind, time.monotonic())
+                    self.accepted[json.loads(answer)["jobId"]] = (kind, time.monotonic())
                     return True
-                assert response.status == 503, answer
-        except (aiohttp.ClientError, TimeoutError, OSError):
-            pass
+                assert response.status in self._refusals, f"{response.status} {answer}"
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            self.answers[type(error).__name__] += 1
         self.refused += 1
         return False
 
@@ -167,7 +185,7 @@ class Load:
                 assert response.status in (200, 404), await response.text()
                 return dict(await response.json()) if response.status == 200 else None
 
-        async with _session(30) as session:
+        async with self._session(30) as session:
             ids = list(self.accepted)
             return dict(zip(ids, await asyncio.gather(*(fetch(session, job_id) for job_id in ids)), strict=True))
 
@@ -182,6 +200,11 @@ class Load:
                 or len({callback.webhook_id for callback in callbacks}) > 1
             )
         ]
+
+    def _session(self, seconds: float) -> aiohttp.ClientSession:
+        connector = aiohttp.TCPConnector(limit=0)
+        timeout = aiohttp.ClientTimeout(seconds)
+        return aiohttp.ClientSession(connector=connector, timeout=timeout, headers=self._headers, trust_env=False)
 
     def repeated_calls(self) -> int:
         calls = (self.witness.called(job_id) for job_id in list(self.accepted))
@@ -200,11 +223,6 @@ class Load:
             self.repeated_callbacks(),
             stale,
         )
-
-
-def _session(seconds: float) -> aiohttp.ClientSession:
-    connector = aiohttp.TCPConnector(limit=0)
-    return aiohttp.ClientSession(connector=connector, timeout=aiohttp.ClientTimeout(seconds), trust_env=False)
 
 
 def wait_for(ready: Callable[[], bool], seconds: float, interval: float = 0.05) -> bool:

@@ -1,4 +1,4 @@
-"""A target and a callback receiver on the loopback interface that remember every request.
+"""A target and a callback receiver that remember every request, on the loopback interface or a given socket.
 
 Fault tests compare what was promised with what arrived here. What to answer is in the URL as a plan: a comma separated
 list of `status:delay_ms`, whose last entry repeats. Targets step through it by the number of the attempt (so that a
@@ -7,6 +7,7 @@ repeated call gets the same answer), or by arrival where the path says `arrival`
 
 import asyncio
 import json
+import socket
 import threading
 import time
 from collections import defaultdict
@@ -86,12 +87,17 @@ def _step(plan: str, index: int) -> Step:
 
 
 class Witness:
-    """Calls and callbacks by job id, times from the monotonic clock."""
+    """Calls and callbacks by job id, times from the monotonic clock.
 
-    def __init__(self, thread: LoopThread) -> None:
+    `listener` is a socket to serve on, which services reach as `host`.
+    """
+
+    def __init__(self, thread: LoopThread, listener: socket.socket | None = None, host: str = "127.0.0.1") -> None:
         self.calls: defaultdict[str, list[Call]] = defaultdict(list)
         self.callbacks: defaultdict[str, list[Callback]] = defaultdict(list)
         self._thread = thread
+        self._listener = listener
+        self._host = host
         self._server: asyncio.Server | None = None
         self.base = ""
 
@@ -134,7 +140,7 @@ class Witness:
 
     def __enter__(self) -> Self:
         self._server = self._thread.run(self._serve())
-        self.base = f"http://127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
+        self.base = f"http://{self._host}:{self._server.sockets[0].getsockname()[1]}"
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
@@ -143,7 +149,9 @@ class Witness:
 
     async def _serve(self) -> asyncio.Server:
         loop = asyncio.get_running_loop()
-        return await loop.create_server(lambda: _Http(self), "127.0.0.1", 0, backlog=4096)
+        if self._listener is not None:
+            return await loop.create_server(lambda: _Http(self), sock=self._listener, backlog=4096)
+        return await loop.create_server(lambda: _Http(self), self._host, 0, backlog=4096)
 
 
 async def _close(server: asyncio.Server) -> None:
