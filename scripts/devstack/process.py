@@ -29,6 +29,7 @@ def clean_environment(*prefixes: str) -> dict[str, str]:
 
 
 def wait_until(ready: Callable[[], bool], seconds: float, interval: float = 0.05) -> bool:
+    """Poll until `ready()`; False when it is not after `seconds`."""
     deadline = time.monotonic() + seconds
     while not ready():
         if time.monotonic() > deadline:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from tests.support.load import wait_for
+from devstack.process import wait_until
 
 Object = dict[str, Any]
 
@@ -24,7 +24,7 @@ def run(*command: str, stdin: str = "", seconds: float = 60) -> str:
 
 
 def until(ready: Callable[[], bool], seconds: float, what: str, interval: float = 0.5) -> None:
-    assert wait_for(ready, seconds, interval), f"not within {seconds:g} s: {what}"
+    assert wait_until(ready, seconds, interval), f"not within {seconds:g} s: {what}"
 
 
 class Kube:

@@ -10,9 +10,11 @@ from tests.e2e.kube import Object, name_of, run, until
 from tests.e2e.release import Release, merged, previous_chart
 from tests.e2e.world import World
 from tests.support.chart import SERVICES
-from tests.support.load import Kind, wait_for
+from tests.support.load import Kind
 from tests.support.scenario import Scenario, assert_all_kept
 from tests.support.witness import Witness
+
+from devstack.process import wait_until
 
 BACKLOG = 400
 SLOW = Kind("two seconds", "200:2000", 3, "completed", 1)
@@ -147,7 +149,7 @@ def test_uninstalling_leaves_nothing_but_claims(second: Release) -> None:
     second.helm("uninstall", "--wait", "--timeout", "4m")
 
     everything = ",".join(kinds)
-    wait_for(lambda: set(left(second, everything)) == claims, 60, 1)
+    wait_until(lambda: set(left(second, everything)) == claims, 60, 1)
     assert set(left(second, everything)) == claims
     everywhere = run("kubectl", "api-resources", "--namespaced=false", "--verbs=list", "--output", "name").split()
     selector = f"app.kubernetes.io/instance={second.name}"

@@ -6,12 +6,12 @@ from typing import NamedTuple
 from urllib.request import urlopen
 
 import pytest
-from tests.support.load import wait_for
 from tests.support.scenario import Scenario, print_scenarios, scenarios_of
 from tests.support.witness import LoopThread, Witness
 
 from devstack.errors import DevstackError
 from devstack.paths import ROOT
+from devstack.process import wait_until
 from devstack.servers import RabbitMQ, Redis
 from devstack.services import Service, Stack
 
@@ -91,4 +91,4 @@ def in_flight(service: Service) -> int:
 
 
 def assert_no_work_left(servers: Servers) -> None:
-    assert wait_for(lambda: not servers.work_left(), 30, 0.5), f"queues are not empty: {servers.work_left()}"
+    assert wait_until(lambda: not servers.work_left(), 30, 0.5), f"queues are not empty: {servers.work_left()}"

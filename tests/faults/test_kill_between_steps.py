@@ -9,10 +9,11 @@ from pathlib import Path
 import pytest
 from tests.faults.conftest import Servers, assert_no_work_left
 from tests.support.crashing import POINTS
-from tests.support.load import Load, wait_for
+from tests.support.load import Load
 from tests.support.scenario import Scenario, assert_all_kept
 from tests.support.witness import LoopThread, Witness
 
+from devstack.process import wait_until
 from devstack.services import Stack
 
 pytestmark = pytest.mark.fault
@@ -53,7 +54,7 @@ def test_kill(
     scenario.load = load = Load(stack.api, witness, loop_thread)
     submitting = load.burst(JOBS)
 
-    assert wait_for(lambda: not service.alive, 60), f"{kind} did not pass {point} {nth} times"
+    assert wait_until(lambda: not service.alive, 60), f"{kind} did not pass {point} {nth} times"
     assert service.exit_code == -signal.SIGKILL
     scenario.broken()
     service.command = normal

@@ -4,11 +4,12 @@ from collections.abc import Iterator
 
 import pytest
 from tests.faults.conftest import Servers, assert_no_work_left, in_flight
-from tests.support.load import Kind, Load, wait_for
+from tests.support.load import Kind, Load
 from tests.support.scenario import Scenario
 from tests.support.witness import LoopThread, Witness
 
 from devstack.probe import call
+from devstack.process import wait_until
 from devstack.services import Service, Stack
 
 pytestmark = pytest.mark.fault
@@ -43,7 +44,7 @@ def on_one(stack: Stack, pair: list[Service], witness: Witness, plans: list[str]
     runner, other = pair
     other.terminate()
     jobs = [submit(stack, witness.target(plan, "arrival"), witness.receiver()) for plan in plans]
-    assert wait_for(lambda: all(witness.called(job_id) for job_id in jobs), 10)
+    assert wait_until(lambda: all(witness.called(job_id) for job_id in jobs), 10)
     return runner, other, jobs
 
 
@@ -53,7 +54,7 @@ def record(stack: Stack, job_id: str) -> tuple[str, int, str]:
 
 
 def assert_one_outcome(stack: Stack, witness: Witness, job_id: str, status: str) -> None:
-    assert wait_for(lambda: record(stack, job_id) == (status, 1, "delivered"), 5), record(stack, job_id)
+    assert wait_until(lambda: record(stack, job_id) == (status, 1, "delivered"), 5), record(stack, job_id)
     assert [callback.status for callback in witness.callbacks[job_id]] == [status]
 
 
@@ -71,11 +72,11 @@ def test_zombies(
     zombie.freeze()
     other.start()
     steady_servers.rabbitmq.ctl("close_all_connections", "fault test")
-    assert wait_for(lambda: all(len(witness.called(job_id)) == 2 for job_id in (done, busy, orphan)), LEASE + 8)
-    assert wait_for(lambda: len(witness.taken(done)) == 1, 5)
+    assert wait_until(lambda: all(len(witness.called(job_id)) == 2 for job_id in (done, busy, orphan)), LEASE + 8)
+    assert wait_until(lambda: len(witness.taken(done)) == 1, 5)
     zombie.resume()
     # The zombie reads both answers at once, then finds its connection gone and makes a new one.
-    assert wait_for(lambda: len(witness.taken(busy)) == 1, 10)
+    assert wait_until(lambda: len(witness.taken(busy)) == 1, 10)
     assert_one_outcome(stack, witness, done, "completed")
     assert_one_outcome(stack, witness, busy, "completed")
 
@@ -83,7 +84,7 @@ def test_zombies(
     assert len(witness.called(orphan)) == 2
     other.kill()
     # Its message comes to the zombie while that is still in its own call, whose lease is lost.
-    assert wait_for(lambda: bool(witness.taken(orphan)), 2 * LEASE + 10), "the job of the killed replica was lost"
+    assert wait_until(lambda: bool(witness.taken(orphan)), 2 * LEASE + 10), "the job of the killed replica was lost"
     scenario.recovered()
     assert_one_outcome(stack, witness, orphan, "completed")
     assert [len(witness.called(job_id)) for job_id in (done, busy, orphan)] == [2, 2, 3]
@@ -94,8 +95,8 @@ def test_killed_in_mid_call(pair: list[Service], stack: Stack, witness: Witness,
     scenario.broken()
     runner.kill()
     other.start()
-    assert wait_for(lambda: len(witness.called(job_id)) == 2, LEASE + 5), "the other replica did not repeat the call"
-    assert wait_for(lambda: bool(witness.taken(job_id)), 10)
+    assert wait_until(lambda: len(witness.called(job_id)) == 2, LEASE + 5), "the other replica did not repeat the call"
+    assert wait_until(lambda: bool(witness.taken(job_id)), 10)
     scenario.recovered()
     assert_one_outcome(stack, witness, job_id, "completed")
 
@@ -111,7 +112,7 @@ def test_connection_lost_in_mid_call(
     """Calls go on without the broker; redeliveries to the same process attach, those to the other one wait."""
     scenario.load = load = Load(stack.api, witness, loop_thread, [Kind("very slow", "200:5000", 0, "completed", 1)])
     load.burst(40).result(10)
-    assert wait_for(lambda: all(witness.called(job_id) for job_id in load.accepted), 10)
+    assert wait_until(lambda: all(witness.called(job_id) for job_id in load.accepted), 10)
     scenario.broken()
     steady_servers.rabbitmq.ctl("close_all_connections", "fault test")
     assert all(service.alive for service in pair)

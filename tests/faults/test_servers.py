@@ -11,12 +11,13 @@ from pathlib import Path
 import pytest
 from redis import Redis as RedisClient
 from tests.faults.conftest import Servers, assert_no_work_left, start_servers
-from tests.support.load import Load, wait_for
+from tests.support.load import Load
 from tests.support.scenario import Scenario, assert_all_kept
 from tests.support.witness import LoopThread, Witness
 
 from carom_common.adapters.store.batch import Batcher
 from devstack.probe import status_of
+from devstack.process import wait_until
 from devstack.services import Stack
 
 pytestmark = pytest.mark.fault
@@ -108,13 +109,13 @@ def test_server(
 ) -> None:
     scenario.load = load = Load(stack.api, witness, loop_thread)
     submitting = load.steady(RATE)
-    assert wait_for(lambda: len(load.accepted) > RATE * BEFORE / 2, 10)
+    assert wait_until(lambda: len(load.accepted) > RATE * BEFORE / 2, 10)
     time.sleep(BEFORE / 2)
     scenario.broken()
     fault(servers)
     ended = time.monotonic()
     # Intake recovers by itself: what it takes now was accepted after the fault.
-    assert wait_for(lambda: any(at > ended for _, at in list(load.accepted.values())), 30)
+    assert wait_until(lambda: any(at > ended for _, at in list(load.accepted.values())), 30)
     scenario.recovered()
     time.sleep(AFTER)
     load.stop()

@@ -5,12 +5,14 @@ import itertools
 import json
 import time
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from concurrent.futures import Future
 from typing import Any, NamedTuple
 
 import aiohttp
 from tests.support.witness import LoopThread, Witness
+
+from devstack.process import wait_until
 
 CONCURRENT = 32
 AGAIN_SECONDS = 0.1
@@ -155,7 +157,7 @@ class Load:
 
     def await_callbacks(self, seconds: float) -> None:
         """Return when every accepted job is called back, at the latest after `seconds`."""
-        wait_for(lambda: not self.unfinished(), seconds)
+        wait_until(lambda: not self.unfinished(), seconds)
 
     def records(self) -> dict[str, dict[str, Any] | None]:
         """The typed record of every accepted job, None where there is none."""
@@ -163,7 +165,7 @@ class Load:
 
     def settled_records(self, seconds: float = 10) -> dict[str, dict[str, Any] | None]:
         """The records as soon as all show their outcome, at the latest after `seconds`."""
-        wait_for(lambda: not self.stale(self.records()), seconds)
+        wait_until(lambda: not self.stale(self.records()), seconds)
         return self.records()
 
     def stale(self, records: dict[str, dict[str, Any] | None]) -> list[str]:
@@ -223,13 +225,3 @@ class Load:
             self.repeated_callbacks(),
             stale,
         )
-
-
-def wait_for(ready: Callable[[], bool], seconds: float, interval: float = 0.05) -> bool:
-    """Poll until `ready()`; False when it is not after `seconds`."""
-    deadline = time.monotonic() + seconds
-    while not ready():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(interval)
-    return True
