@@ -6,6 +6,7 @@ SHELL := /bin/bash
 
 BIN := .venv/bin
 STAMP := .venv/.stamp
+POLICY_STAMP := .venv-policy/.stamp
 PACKAGES := services/common services/intake services/executor services/callback
 # The first Python that is new enough; `make PYTHON=python3.13 ...` names another.
 PYTHON ?= $(firstword $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
@@ -59,6 +60,17 @@ check: $(STAMP) ## lint, format, types, import contracts
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
 
+.PHONY: policy
+policy: $(STAMP) $(POLICY_STAMP) ## checkov over all that the chart renders
+	@CHECKOV="$(CURDIR)/.venv-policy/bin/checkov" $(BIN)/pytest tests/chart/test_policy.py $(ARGS)
+
+# An environment of its own: checkov's pins exclude ours.
+$(POLICY_STAMP): requirements/policy.txt | $(STAMP)
+	@[ -x .venv-policy/bin/pip ] || { echo "creating .venv-policy"; $(BIN)/python -m venv .venv-policy; }
+	@echo "installing checkov (half a minute at first)"
+	@.venv-policy/bin/pip install --quiet --require-hashes -r requirements/policy.txt
+	@touch $@
+
 .PHONY: bench
 bench: $(STAMP) ## throughput, cost and lateness on this machine (ARGS=... are passed on)
 	@scripts/install-servers --tests
@@ -82,6 +94,8 @@ requirements: ## recompile requirements/*.txt from *.in (needs uv; ARGS=--upgrad
 		[ $$name = dev ] && held= || held="--constraints requirements/dev.txt"; \
 		$(COMPILE) $$held $(ARGS) requirements/$$name.in -o requirements/$$name.txt; \
 	done
+	@echo "compiling requirements/policy.txt"
+	@$(COMPILE) $(ARGS) requirements/policy.in -o requirements/policy.txt
 
 .PHONY: kind-up
 kind-up: ## a kind cluster with Carom in it, up to a first job (needs docker, kind, kubectl, helm)
@@ -92,7 +106,7 @@ kind-down: ## remove the cluster of kind-up
 	@scripts/kind-down
 
 .PHONY: clean
-clean: ## remove .venv, caches, and the data of make run
+clean: ## remove the virtual environments, caches, and the data of make run
 	@[ ! -e .run/lock ] || flock -n .run/lock true || { echo "carom: make run is up: stop it first" >&2; exit 1; }
-	@rm -rf .venv .run .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	@rm -rf .venv .venv-policy .run .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 	@find services scripts tests bench -name __pycache__ -prune -exec rm -rf {} +

@@ -1,7 +1,7 @@
 """checkov over all that the files in ci/ render; charts/carom/.checkov.yaml has the exceptions and their reasons.
 
-checkov pins dependencies that exclude ours, so it lives in an environment of its own: on PATH, or named in CHECKOV.
-What it would say about the pods' security is checked in test_workloads too.
+checkov pins dependencies that exclude ours, so it lives in an environment of its own: that of `make policy`, on
+PATH, or named in CHECKOV. What it would say about the pods' security is checked in test_workloads too.
 """
 
 import os
@@ -20,7 +20,7 @@ CONFIG = helm.CHART / ".checkov.yaml"
 def checkov() -> str:
     named = os.environ.get("CHECKOV") or shutil.which("checkov")
     if not named:
-        pytest.skip("no checkov: put it on PATH or name it in CHECKOV")
+        pytest.skip("no checkov: make policy, or name it in CHECKOV")
     return named
 
 
