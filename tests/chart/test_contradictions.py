@@ -6,6 +6,13 @@ import pytest
 from tests.support import helm
 
 URLS = {"broker": {"url": "amqp://u:p@h"}, "store": {"url": "redis://h"}}
+USERS = {
+    "broker": {
+        "users": {name: {"url": f"amqp://{name}:p@h"} for name in ("topology", "intake", "executor", "callback")}
+    },
+    "store": {"url": "redis://h"},
+}
+"""A broker user for each, and none for all."""
 OPEN = {"networkPolicy": {"ingressController": {"namespaces": ["ingress"]}}}
 
 
@@ -28,6 +35,14 @@ def refusal(values: helm.Values, **options: Any) -> str:
          "broker.users.topology names a broker, but dependencies.dev.enabled brings one"),
         (helm.merged(helm.MINIMAL, {"broker": {"users": {"intake": {"existingSecret": "s", "url": "amqp://h"}}}}),
          "broker.users.intake.url and .existingSecret are both set"),
+        (helm.merged(helm.MINIMAL, {"broker": {"users": {"topology": {"url": "amqp://u:p@h:5999/v"}}}}),
+         "broker.users.topology.url has port 5999, which the NetworkPolicies do not open"),
+        (helm.merged(helm.MINIMAL, {"broker": {"users": {"intake": {"url": "http://h"}}}}),
+         "broker.users.intake.url is no URL such as amqp://"),
+        (helm.merged(USERS, {"broker": {"users": {"executor": {"url": ""}, "callback": {"url": ""}}}}),
+         "No broker is named for executor, callback (broker.users.executor): set broker.url"),
+        (helm.merged(USERS, {"executor": {"autoscaling": {"type": "keda"}}}),
+         "No broker is named for scaler (broker.users.scaler): set broker.url"),
         (helm.merged(URLS, {"broker": {"url": "http://h"}}), "broker.url is no URL such as amqp://"),
         (helm.merged(URLS, {"store": {"url": "h:6379"}}), "store.url is no URL such as redis://"),
         (helm.merged(URLS, {"broker": {"url": "amqps://u:p@h:5999/v"}}), "set networkPolicy.broker.ports=[5999]"),
@@ -92,11 +107,24 @@ def test_a_kind_that_the_cluster_does_not_know(file: str, api: str, product: str
         {"broker": {"url": "amqps://user:p%40ss@[2001:db8::1]:5671/v"}, "store": {"url": "rediss://:x@h:6380/1"}},
         {"broker": {"url": "amqp://user:pass@h/vhost"}, "store": {"url": "redis://h"}},
         {"broker": {"url": "amqp://user:5999@h"}, "store": {"url": "redis://user:7000@h/0"}},
+        USERS,
+        helm.merged(USERS, {"topology": {"declaredBy": "external"}, "broker": {"users": {"topology": {"url": ""}}}}),
+        helm.merged(helm.MINIMAL, {"broker": {"users": {"scaler": {"url": "http://u:p@h:15672/v"}}}}),
         helm.merged(helm.MINIMAL, {"executor": {"replicas": 2, "pdb": {"minAvailable": "50%"}}}),
         helm.merged(helm.MINIMAL, {"executor": {"pdb": {"minAvailable": 1}}}),
         helm.merged(helm.MINIMAL, {"networkPolicy": {"enabled": False}, "ingress": {"enabled": True, "hosts": ["a"]}}),
     ],
-    ids=["tls and IPv6", "no port", "a number as password", "percentage", "one pod", "no policies"],
+    ids=[
+        "tls and IPv6",
+        "no port",
+        "a number as password",
+        "a user each",
+        "a user each but topology",
+        "management API for the scaler",
+        "percentage",
+        "one pod",
+        "no policies",
+    ],
 )
 def test_what_is_fine_is_let_through(values: helm.Values) -> None:
     helm.template(values)

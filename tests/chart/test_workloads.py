@@ -258,6 +258,21 @@ def test_probes_ask_the_right_endpoints(component: str, minimal: helm.Manifests)
     )
 
 
+@every_component
+def test_a_wedged_process_has_less_time_than_a_shutdown(component: str, minimal: helm.Manifests) -> None:
+    container = minimal.container(component)
+    given = {"probes": {"liveness": {"terminationGracePeriodSeconds": 20}}}
+    other = helm.render(helm.merged(helm.MINIMAL, {component: given})).container(component)
+
+    assert container["livenessProbe"]["terminationGracePeriodSeconds"] == 10
+    assert other["livenessProbe"]["terminationGracePeriodSeconds"] == 20
+    # Time enough for preStop, should the process hear SIGTERM after all.
+    assert container["lifecycle"]["preStop"]["sleep"]["seconds"] < 10
+    # A start that takes too long is ended as a shutdown is; readiness ends nothing.
+    for probe in ("startupProbe", "readinessProbe"):
+        assert "terminationGracePeriodSeconds" not in container[probe]
+
+
 @every_file
 @every_component
 def test_the_shutdown_budget(component: str, path: Path) -> None:

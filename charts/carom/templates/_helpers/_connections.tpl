@@ -21,6 +21,18 @@ key: url
 {{- end -}}
 {{- end }}
 
+{{/* Who connects to the broker, as a YAML list of keys of broker.users: include "carom.brokerUsers" . | fromYamlArray */}}
+{{- define "carom.brokerUsers" -}}
+{{- $users := list "intake" "executor" "callback" -}}
+{{- if eq .Values.topology.declaredBy "init" -}}
+{{- $users = prepend $users "topology" -}}
+{{- end -}}
+{{- if has "keda" (list .Values.executor.autoscaling.type .Values.callback.autoscaling.type) -}}
+{{- $users = append $users "scaler" -}}
+{{- end -}}
+{{- toYaml $users -}}
+{{- end }}
+
 {{/* Secret and key of the store's URL, as YAML: include "carom.storeSecret" . */}}
 {{- define "carom.storeSecret" -}}
 {{- if .Values.dependencies.dev.enabled -}}

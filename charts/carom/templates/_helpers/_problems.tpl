@@ -22,22 +22,24 @@
 {{- if and $dev (or $given.url $given.existingSecret) -}}
 {{- $problems = append $problems (printf "dependencies.dev.enabled brings a %s, but %s.url or %s.existingSecret names another: leave out one of the two." $what $what $what) -}}
 {{- end -}}
-{{- if not (or $dev $given.url $given.existingSecret) -}}
-{{- $problems = append $problems (printf "No %s is named: set %s.url (%s), or %s.existingSecret to a Secret that holds such a URL, or, for trying out only, dependencies.dev.enabled=true." $what $what $example $what) -}}
+{{- $nameless := eq $what "broker" | ternary (include "carom.brokerUsers" $ | fromYamlArray) list -}}
+{{- range $name, $user := eq $what "broker" | ternary $given.users dict -}}
+{{- if or $user.url $user.existingSecret -}}
+{{- $nameless = without $nameless $name -}}
+{{- end -}}
+{{- end -}}
+{{- if not (or $dev $given.url $given.existingSecret (and (eq $what "broker") (not $nameless))) -}}
+{{- $problems = append $problems (printf "No %s is named%s: set %s.url (%s), or %s.existingSecret to a Secret that holds such a URL, or, for trying out only, dependencies.dev.enabled=true." $what (include "carom.problems.nameless" (list $ $nameless)) $what $example $what) -}}
 {{- end -}}
 {{- with $given.url -}}
-{{- $scheme := splitList ":" $example | first -}}
-{{- if not (regexMatch (printf "^%ss?://[^/]" $scheme) .) -}}
-{{- $problems = append $problems (printf "%s.url is no URL such as %s." $what $example) -}}
-{{- end -}}
-{{- $port := regexFind ":[0-9]+(/[^@]*)?$" . | regexFind "[0-9]+" -}}
-{{- $open := (index $.Values.networkPolicy $what).ports | toStrings -}}
-{{- if and $port $.Values.networkPolicy.enabled (not (has $port $open)) -}}
-{{- $problems = append $problems (printf "%s.url has port %s, which the NetworkPolicies do not open: set networkPolicy.%s.ports=[%s]." $what $port $what $port) -}}
-{{- end -}}
+{{- $problems = concat $problems (include "carom.problems.url" (list $ $what (printf "%s.url" $what) . $example) | fromYamlArray) -}}
 {{- end -}}
 {{- end -}}
 {{- range $name, $user := .Values.broker.users -}}
+{{- /* The scaler's is KEDA's business: it may be the management API's. */ -}}
+{{- if and $user.url (ne $name "scaler") -}}
+{{- $problems = concat $problems (include "carom.problems.url" (list $ "broker" (printf "broker.users.%s.url" $name) $user.url "amqp://user:password@host:5672/vhost") | fromYamlArray) -}}
+{{- end -}}
 {{- if and $user.url $user.existingSecret -}}
 {{- $problems = append $problems (printf "broker.users.%s.url and .existingSecret are both set: keep one of them." $name) -}}
 {{- end -}}
@@ -47,6 +49,35 @@
 {{- end -}}
 {{- if and .Values.callback.signing.secret .Values.callback.signing.existingSecret -}}
 {{- $problems = append $problems "callback.signing.secret and callback.signing.existingSecret are both set: keep one of them." -}}
+{{- end -}}
+{{- toYaml $problems -}}
+{{- end }}
+
+{{/* For whom there is no broker, where others have one: include "carom.problems.nameless" (list . (list "executor")) */}}
+{{- define "carom.problems.nameless" -}}
+{{- $users := index . 1 -}}
+{{- if and $users (ne (len $users) (include "carom.brokerUsers" (index . 0) | fromYamlArray | len)) -}}
+{{- printf " for %s (broker.users.%s)" (join ", " $users) (first $users) -}}
+{{- end -}}
+{{- end }}
+
+{{/* One URL and its port: include "carom.problems.url" (list . "broker" "broker.url" $url "amqp://...") */}}
+{{- define "carom.problems.url" -}}
+{{- $problems := list -}}
+{{- $root := index . 0 -}}
+{{- $what := index . 1 -}}
+{{- $path := index . 2 -}}
+{{- $url := index . 3 -}}
+{{- $example := index . 4 -}}
+{{- $scheme := splitList ":" $example | first -}}
+{{- if not (regexMatch (printf "^%ss?://[^/]" $scheme) $url) -}}
+{{- $problems = append $problems (printf "%s is no URL such as %s." $path $example) -}}
+{{- end -}}
+{{- $port := regexFind ":[0-9]+(/[^@]*)?$" $url | regexFind "[0-9]+" -}}
+{{- $policy := $root.Values.networkPolicy -}}
+{{- $open := (index $policy $what).ports | toStrings -}}
+{{- if and $port $policy.enabled (not (has $port $open)) -}}
+{{- $problems = append $problems (printf "%s has port %s, which the NetworkPolicies do not open: set networkPolicy.%s.ports=[%s]." $path $port $what $port) -}}
 {{- end -}}
 {{- toYaml $problems -}}
 {{- end }}
