@@ -12,17 +12,14 @@ from typing import Any
 import pytest
 import yaml
 
+import kindstubs
+
 ROOT = Path(__file__).resolve().parents[2]
 CHART = ROOT / "charts/carom"
 CI = sorted((CHART / "ci").glob("*-values.yaml"))
 CLUSTER_CACHE = Path(os.environ.get("CLUSTER_CACHE", "/var/cache/carom-cluster"))
 """Where ../shared/cluster keeps its builds, helm and the custom resource definitions among them."""
-FOREIGN = (
-    "keda.sh/v1alpha1/ScaledObject",
-    "gateway.networking.k8s.io/v1/HTTPRoute",
-    "monitoring.coreos.com/v1/ServiceMonitor",
-    "monitoring.coreos.com/v1/PrometheusRule",
-)
+FOREIGN = tuple(kindstubs.known())
 COMPONENTS = ("intake", "executor", "callback")
 MINIMAL = {"broker": {"existingSecret": "broker"}, "store": {"existingSecret": "store"}}
 DEV = {"dependencies": {"dev": {"enabled": True}}}

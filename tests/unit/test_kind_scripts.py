@@ -110,6 +110,17 @@ def test_unknown_arguments_are_refused(tools: Path) -> None:
     assert run(tools, "kind-values", "missing.yaml")[2] == "kind-values: usage: scripts/kind-values FILE\n"
 
 
+def test_a_file_with_dependencies_is_tested_without_the_ingress_that_kind_has_not(tools: Path) -> None:
+    stand_in(tools, "kubectl", 'if [ "$3" = apply ]; then cat >/dev/null; fi')
+    code, output, errors, calls = run(tools, "kind-values", "charts/carom/ci/httproute-values.yaml")
+    assert code == 0, errors
+    (install,) = [call for call in calls if call.startswith("helm upgrade")]
+    assert "--values charts/carom/ci/httproute-values.yaml" in install
+    assert "--set test.url= " in install
+    assert calls[-1] == "helm test carom --kube-context kind-carom --namespace carom"
+    assert output.endswith("is good\n")
+
+
 # Stand-ins for foreign kinds
 
 
