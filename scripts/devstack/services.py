@@ -34,7 +34,8 @@ class Service(Process):
         self.port = (port or free_port()) if kind == "intake" else None
         self.admin_port = admin_port or free_port()
         environment = clean_environment("CAROM_", "RABBITMQ_", "REDIS_") | {"PYTHONUNBUFFERED": "1"}
-        environment |= {"CAROM_HOST": "127.0.0.1"} | dict(env)
+        # Without keys on the loopback interface: what is tried out here has no other callers.
+        environment |= {"CAROM_HOST": "127.0.0.1", "CAROM_AUTH": "off"} | dict(env)
         environment |= {"CAROM_PORT": str(self.port or ""), "CAROM_ADMIN_PORT": str(self.admin_port)}
         if self.port is None:
             del environment["CAROM_PORT"]

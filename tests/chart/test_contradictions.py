@@ -49,6 +49,7 @@ def refusal(values: helm.Values, **options: Any) -> str:
         (helm.merged(URLS, {"store": {"url": "redis://h:7000"}}), "set networkPolicy.store.ports=[7000]"),
         ({"callback": {"signing": {"secret": "whsec_x", "existingSecret": "s"}}},
          "callback.signing.secret and callback.signing.existingSecret are both set"),
+        ({"auth": {"enabled": False, "existingSecret": "s"}}, "auth.existingSecret names API keys, but"),
         ({"ingress": {"enabled": True}}, "set ingress.hosts, such as"),
         ({"ingress": {"enabled": True, "hosts": ["a"]}}, "set networkPolicy.ingressController.namespaces"),
         ({"httpRoute": {"enabled": True, "parentRefs": [{"name": "a"}]}},

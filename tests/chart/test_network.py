@@ -247,7 +247,7 @@ def test_the_test_opens_one_name_and_one_pod(dev: helm.Manifests, component: str
     assert dev.settings(component)["CAROM_EGRESS_ALLOW"] == host
     assert components(peers(rules(dev, component, "egress"), 8080, "to")) == {"test"}
     pod = dev.get("Pod", "carom-test")
-    environment = {entry["name"]: entry["value"] for entry in pod["spec"]["containers"][0]["env"]}
+    environment = {entry["name"]: entry.get("value") for entry in pod["spec"]["containers"][0]["env"]}
     assert environment["CAROM_TEST_SELF"] == f"http://{host}:8080"
     assert environment["CAROM_TEST_API"] == "http://carom-intake:3000"
     service = dev.get("Service", "carom-test")["spec"]
@@ -264,7 +264,7 @@ def test_the_test_goes_through_the_ingress() -> None:
             *(flag for api in helm.FOREIGN for flag in ("--api-versions", api)), values=[values],
         )  # fmt: skip
         pod = helm.Manifests(text).get("Pod", "carom-test")
-        environment = {entry["name"]: entry["value"] for entry in pod["spec"]["containers"][0]["env"]}
+        environment = {entry["name"]: entry.get("value") for entry in pod["spec"]["containers"][0]["env"]}
         assert environment["CAROM_TEST_API"] == "http://traefik.kube-system"
         assert environment["CAROM_TEST_HOST"] == "carom.test"
 

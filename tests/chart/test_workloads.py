@@ -56,12 +56,15 @@ def test_defaults_are_those_of_the_services(
     component: str, minimal: helm.Manifests, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As the service itself reads what the ConfigMap says; the chart alone declares the topology."""
-    for name, value in minimal.settings(component).items():
+    # The service looks for its keys where only a pod has them.
+    settings = minimal.settings(component) | {"CAROM_AUTH": "off"}
+    for name, value in settings.items():
         monkeypatch.setenv(name, value)
+    assert component != "intake" or minimal.settings(component)["CAROM_AUTH"] == "keys"
     kind = SETTINGS[component]
     read, default = kind().model_dump(), {name: field.default for name, field in kind.model_fields.items()}
     # The chart's business: who declares, and the one name that helm test needs.
-    ours = {"declare_topology": True, "egress_allow": ()}
+    ours = {"declare_topology": True, "egress_allow": (), "auth": "keys", "keys_file": ""}
     assert read | {name: value for name, value in ours.items() if name in read} == default
 
 
@@ -76,6 +79,7 @@ OTHERS: dict[str, Any] = {
         "consumerTimeout": 3600.5,
     },
     "topology": {"declaredBy": "services"},
+    "auth": {"enabled": False},
     "test": {"enabled": False},
     "defaults": {"shutdown": {"drainSeconds": 7.5}},
     "egress": {"allow": ["10.0.0.0/8", "intranet.example.com"], "deny": ["192.0.2.1"]},
@@ -103,8 +107,8 @@ def test_every_setting_can_be_set(component: str, monkeypatch: pytest.MonkeyPatc
     read = kind().model_dump()
     secret = {field for field in kind.model_fields if variable(kind, field) in SECRETS}
     same = {n for n, f in kind.model_fields.items() if read[n] == f.default} - secret
-    # `services` is what the services do when nobody tells them otherwise.
-    assert same == {"declare_topology"}
+    # `services` is what the services do when nobody tells them otherwise; without keys there is no file of them.
+    assert same - {"keys_file"} == {"declare_topology"}
     assert helm.render(helm.MINIMAL).settings(component)["CAROM_DECLARE_TOPOLOGY"] == "false"
 
 
@@ -160,7 +164,8 @@ def test_urls_come_from_the_secrets_that_are_named() -> None:
 )
 def test_the_charts_own_secrets_have_what_pods_ask_for(path: Path) -> None:
     manifests = helm.rendered(path)
-    held = {f"{s['metadata']['name']}/{key}" for s in manifests.all("Secret") for key in s["stringData"]}
+    secrets = manifests.all("Secret")
+    held = {f"{s['metadata']['name']}/{key}" for s in secrets for key in s.get("stringData", {}) | s.get("data", {})}
     asked = set()
     for pod in helm.pod_templates(manifests).values():
         for container in [*pod["spec"].get("initContainers", []), *pod["spec"]["containers"]]:
@@ -420,8 +425,8 @@ def test_additions(component: str) -> None:
     manifests = helm.rendered(helm.CHART / "ci/netpol-open-values.yaml")
     container, pod = manifests.container(component), manifests.pod(component)
     assert {"name": "SSL_CERT_DIR", "value": "/company/certificates"} in container["env"]
-    assert pod["volumes"] == [{"name": "company", "emptyDir": {}}]
-    assert [m["name"] for m in container["volumeMounts"]] == ["company"]
+    assert pod["volumes"][0] == {"name": "company", "emptyDir": {}}
+    assert container["volumeMounts"][0]["name"] == "company"
     metadata = manifests.get("Deployment", f"carom-{component}")["spec"]["template"]["metadata"]
     assert metadata["labels"]["cost-center"] == "17"
     assert metadata["labels"]["team"] == "relay"

@@ -22,11 +22,14 @@ pytestmark = pytest.mark.stack
 SCRIPT = helm.CHART / "files/submit_job.py"
 
 
-def submit_job(api: str, *, seconds: float = 30, own: str | None = None) -> subprocess.CompletedProcess[str]:
+def submit_job(
+    api: str, *, seconds: float = 30, own: str | None = None, key: str = ""
+) -> subprocess.CompletedProcess[str]:
     port = free_port()
     environment = os.environ | {
         "CAROM_TEST_API": api,
         "CAROM_TEST_HOST": "carom.test",
+        "CAROM_TEST_KEY": key,
         "CAROM_TEST_SELF": own or f"http://127.0.0.1:{port}",
         "CAROM_TEST_PORT": str(port),
         "CAROM_TEST_TIMEOUT": str(seconds),

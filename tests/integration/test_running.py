@@ -542,6 +542,9 @@ BAD: list[tuple[str, str, str]] = [
     ("executor", "CAROM_DECLARE_TOPOLOGY", "perhaps"),
     ("callback", "CAROM_CALLBACK_CONCURRENCY", "many"),
     ("callback", "CAROM_CALLBACK_MAX_HELD", "10001"),
+    ("intake", "CAROM_AUTH", "hunter2"),
+    ("intake", "CAROM_KEYS_FILE", ""),
+    ("intake", "CAROM_KEYS_FILE", "/nowhere/keys.json"),
     ("callback", "CAROM_CALLBACK_TIMEOUT", "0"),
     ("callback", "CAROM_CALLBACK_DELAYS", "5,soon"),
     ("callback", "CAROM_CALLBACK_DELAYS", "0.01"),
@@ -646,7 +649,7 @@ async def test_a_port_that_is_taken(kind: str, name: str, what: str) -> None:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = str(taken.getsockname()[1])
-        code, lines = await run_service(kind, CAROM_LOG_FORMAT="json", **{name: port})
+        code, lines = await run_service(kind, CAROM_LOG_FORMAT="json", CAROM_AUTH="off", **{name: port})
     assert code == 1
     failures = [event for event in map(json.loads, lines) if event["level"] in ("error", "critical")]
     assert [event["event"] for event in failures] == ["service_failed"]

@@ -79,6 +79,8 @@ def test_kind_up_goes_from_nothing_to_a_first_job(tools: Path) -> None:
     assert chart.unknown(chart.nested(dict(settings))) == []
     assert steps[-1] == "helm test carom --kube-context kind-carom --namespace carom"
     assert "port-forward service/carom-intake 3000:3000" in output
+    assert "KEY=$(kubectl --context kind-carom --namespace carom get secret carom-keys" in output
+    assert '-H "Authorization: Bearer $KEY"' in output
 
 
 def test_a_cluster_that_is_there_is_used(tools: Path) -> None:

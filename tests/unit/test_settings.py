@@ -18,6 +18,9 @@ from carom_intake.settings import IntakeSettings
         (IntakeSettings, "CAROM_PORT", "70000"),
         (IntakeSettings, "CAROM_MAX_BODY", "-1"),
         (IntakeSettings, "CAROM_LOG_LEVEL", "loud"),
+        (IntakeSettings, "CAROM_AUTH", "none"),
+        (IntakeSettings, "CAROM_KEYS_FILE", ""),
+        (IntakeSettings, "CAROM_KEYS_FILE", "/nowhere/keys.json"),
         (ExecutorSettings, "CAROM_EXECUTOR_CONCURRENCY", "0"),
         (ExecutorSettings, "CAROM_EGRESS_ALLOW", "10.0.0.0/99"),
         (ExecutorSettings, "CAROM_EGRESS_DENY", "not a name!"),
@@ -51,6 +54,7 @@ def test_lists_are_comma_separated(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_defaults_are_the_seeds(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("RABBITMQ_URL", raising=False)
     monkeypatch.delenv("REDIS_URL", raising=False)
+    monkeypatch.setenv("CAROM_AUTH", "off")
     settings = load_settings(IntakeSettings)
     assert settings.rabbitmq_url.get_secret_value() == "amqp://localhost:5672"
     assert settings.redis_url.get_secret_value() == "redis://localhost:6379"
@@ -59,4 +63,5 @@ def test_defaults_are_the_seeds(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_urls_with_passwords_are_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RABBITMQ_URL", "amqp://user:secret@host")
+    monkeypatch.setenv("CAROM_AUTH", "off")
     assert "secret" not in repr(load_settings(IntakeSettings))

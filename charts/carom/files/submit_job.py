@@ -42,7 +42,7 @@ def say(text: str) -> None:
     print(text, flush=True)
 
 
-def submit(api: str, host: str, own: str, deadline: float) -> dict[str, Any]:
+def submit(api: str, host: str, key: str, own: str, deadline: float) -> dict[str, Any]:
     """The API's answer; asked again while it is not there yet or says 503."""
     job = {
         "targetUrl": f"{own}/target",
@@ -54,6 +54,8 @@ def submit(api: str, host: str, own: str, deadline: float) -> dict[str, Any]:
         "retry": {"strategy": "fixed"},
     }
     headers = {"Content-Type": "application/json", **({"Host": host} if host else {})}
+    if key:
+        headers["Authorization"] = f"Bearer {key}"
     request = urllib.request.Request(f"{api.rstrip('/')}/api/jobs", json.dumps(job).encode(), headers)
     while True:
         try:
@@ -63,6 +65,10 @@ def submit(api: str, host: str, own: str, deadline: float) -> dict[str, Any]:
         except urllib.error.HTTPError as error:
             problem = f"{error.code} {error.read().decode(errors='replace')}"
             final = error.code not in (404, 502, 503, 504)
+            if error.code == HTTPStatus.UNAUTHORIZED:
+                problem += (
+                    "; the Secret of API keys has no admin-key" if not key else "; its admin-key is not in keys.json"
+                )
         except OSError as error:
             problem, final = str(error), False
         if final or time.monotonic() > deadline:
@@ -76,7 +82,9 @@ def main() -> None:
     deadline = time.monotonic() + float(os.environ["CAROM_TEST_TIMEOUT"])
     server = http.server.ThreadingHTTPServer(("", int(os.environ.get("CAROM_TEST_PORT", PORT))), Receiver)
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    job_id = submit(api, os.environ.get("CAROM_TEST_HOST", ""), own, deadline)["jobId"]
+    job_id = submit(api, os.environ.get("CAROM_TEST_HOST", ""), os.environ.get("CAROM_TEST_KEY", ""), own, deadline)[
+        "jobId"
+    ]
     say(f"job {job_id} was accepted")
     if not Receiver.arrived.wait(max(0.0, deadline - time.monotonic())):
         called = "was" if "/target" in Receiver.received else "was not"

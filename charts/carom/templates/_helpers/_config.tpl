@@ -8,7 +8,12 @@ CAROM_SHUTDOWN_TIMEOUT: {{ include "carom.scalar" $values.shutdown.drainSeconds 
 {{- range $key, $value := merge (dict) $values.config $root.Values.config }}
 CAROM_{{ $key | snakecase | upper }}: {{ include "carom.scalar" $value | quote }}
 {{- end }}
-{{- if ne $component "intake" }}
+{{- if eq $component "intake" }}
+CAROM_AUTH: {{ $root.Values.auth.enabled | ternary "keys" "off" | quote }}
+{{- if $root.Values.auth.enabled }}
+CAROM_KEYS_FILE: {{ include "carom.keysDirectory" . }}/keys.json
+{{- end }}
+{{- else }}
 {{- $allow := $root.Values.test.enabled | ternary (append $root.Values.egress.allow (include "carom.testHost" $root)) $root.Values.egress.allow }}
 CAROM_EGRESS_ALLOW: {{ join "," $allow | quote }}
 CAROM_EGRESS_DENY: {{ join "," $root.Values.egress.deny | quote }}
@@ -43,6 +48,11 @@ data:
       {{- . | nindent 6 }}
 {{- end }}
 {{- end }}
+{{- end }}
+
+{{/* Where the API keys are mounted: include "carom.keysDirectory" . */}}
+{{- define "carom.keysDirectory" -}}
+/etc/carom/keys
 {{- end }}
 
 {{/* Changes whenever a pod must be replaced to see its settings: include "carom.checksums" (list . "intake") */}}

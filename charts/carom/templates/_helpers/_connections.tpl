@@ -59,6 +59,13 @@ url: {{ . | quote }}
 {{- end }}
 {{- end }}
 
+{{/* Secret with the API keys, empty where callers need none: include "carom.keysSecret" . */}}
+{{- define "carom.keysSecret" -}}
+{{- if .Values.auth.enabled -}}
+{{- .Values.auth.existingSecret | default (include "carom.name" (list . "keys")) -}}
+{{- end -}}
+{{- end }}
+
 {{/* Secret and key that sign callbacks, as YAML, empty if none: include "carom.signingSecret" . */}}
 {{- define "carom.signingSecret" -}}
 {{- with .Values.callback.signing -}}

@@ -70,10 +70,31 @@ topologySpreadConstraints:
   - {{ include "carom.spread" (list . $) | nindent 4 | trim }}
   {{- end }}
 {{- end }}
-{{- with $values.extraVolumes }}
+{{- with include "carom.volumes" . | fromYamlArray }}
 volumes:
   {{- toYaml . | nindent 2 }}
 {{- end }}
+{{- end }}
+
+{{/* A component's volumes: include "carom.volumes" (list . "intake") | fromYamlArray */}}
+{{- define "carom.volumes" -}}
+{{- $volumes := (include "carom.values" . | fromYaml).extraVolumes -}}
+{{- $keys := eq (index . 1) "intake" | ternary (include "carom.keysSecret" (index . 0)) "" -}}
+{{- with $keys -}}
+{{- $file := dict "key" "keys.json" "path" "keys.json" -}}
+{{- $volumes = append $volumes (dict "name" "keys" "secret" (dict "secretName" . "items" (list $file))) -}}
+{{- end -}}
+{{- toYaml $volumes -}}
+{{- end }}
+
+{{/* Where they are mounted. API keys as a directory: a single file would never change in a running pod:
+     include "carom.volumeMounts" (list . "intake") | fromYamlArray */}}
+{{- define "carom.volumeMounts" -}}
+{{- $mounts := (include "carom.values" . | fromYaml).extraVolumeMounts -}}
+{{- if and (eq (index . 1) "intake") (index . 0).Values.auth.enabled -}}
+{{- $mounts = append $mounts (dict "name" "keys" "mountPath" (include "carom.keysDirectory" .) "readOnly" true) -}}
+{{- end -}}
+{{- toYaml $mounts -}}
 {{- end }}
 
 {{/* A spread constraint with the component's own selector where it has none, by which pods of an older revision do not count:
@@ -125,7 +146,7 @@ lifecycle:
 {{- end }}
 resources:
   {{- toYaml $values.resources | nindent 2 }}
-{{- with $values.extraVolumeMounts }}
+{{- with include "carom.volumeMounts" . | fromYamlArray }}
 volumeMounts:
   {{- toYaml . | nindent 2 }}
 {{- end }}

@@ -50,6 +50,9 @@
 {{- if and .Values.callback.signing.secret .Values.callback.signing.existingSecret -}}
 {{- $problems = append $problems "callback.signing.secret and callback.signing.existingSecret are both set: keep one of them." -}}
 {{- end -}}
+{{- if and .Values.auth.existingSecret (not .Values.auth.enabled) -}}
+{{- $problems = append $problems "auth.existingSecret names API keys, but auth.enabled is false: leave out one of the two." -}}
+{{- end -}}
 {{- toYaml $problems -}}
 {{- end }}
 

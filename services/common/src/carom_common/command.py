@@ -1,8 +1,9 @@
-"""The command line of a service: it serves, or with `declare-topology` declares the broker's topology and ends."""
+"""The command line of a service: it serves, declares the broker's topology and ends, or runs a tool of its own."""
 
 import argparse
 import asyncio
-from collections.abc import Callable, Coroutine
+import sys
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any, TypeVar
 
 from carom_common.adapters.amqp.declare import Topology
@@ -12,19 +13,31 @@ from carom_common.telemetry.logging import get_logger
 
 S = TypeVar("S", bound=Settings)
 
+Tool = Callable[[Sequence[str]], None]
+
 log = get_logger()
 
 
-def main(name: str, kind: type[S], serve: Callable[[S, asyncio.Event], Coroutine[Any, Any, None]]) -> None:
-    """Read arguments and environment, then run until done or told to stop."""
+def main(
+    name: str,
+    kind: type[S],
+    serve: Callable[[S, asyncio.Event], Coroutine[Any, Any, None]],
+    tools: Mapping[str, Tool] | None = None,
+) -> None:
+    """Read arguments and environment, then run until done or told to stop. Tools have arguments of their own."""
+    tools = tools or {}
+    if tool := tools.get(sys.argv[1] if len(sys.argv) > 1 else ""):
+        tool(sys.argv[2:])
+        return
     parser = argparse.ArgumentParser(prog=f"carom-{name}", description="Configured by environment variables.")
-    parser.add_argument("command", nargs="?", choices=["serve", "declare-topology"], default="serve")
-    arguments = parser.parse_args()
-    settings = load_settings(kind)
-    if arguments.command == "serve":
+    parser.add_argument("command", nargs="?", choices=["serve", "declare-topology", *tools], default="serve")
+    if parser.parse_args().command == "serve":
+        settings = load_settings(kind)
         run_service(name, settings, lambda stop: serve(settings, stop))
     else:
-        run_service(name, settings, lambda stop: _declare(settings, stop))
+        # What only serving needs, such as keys, is not asked for.
+        common = load_settings(Settings)
+        run_service(name, common, lambda stop: _declare(common, stop))
 
 
 async def _declare(settings: Settings, stop: asyncio.Event) -> None:

@@ -1,6 +1,7 @@
 """Wires intake together. It is ready from start to drain: its own 503 says more than a proxy's."""
 
 import asyncio
+from pathlib import Path
 
 import uvicorn
 from starlette.applications import Starlette
@@ -16,6 +17,8 @@ from carom_common.admin import EmbeddedServer, Health, admin_server
 from carom_common.runtime import background, listen, watch
 from carom_common.telemetry import metrics
 from carom_common.telemetry.logging import get_logger
+from carom_intake.auth import Authenticate, by_keys, no_keys
+from carom_intake.keyring import KeyRing
 from carom_intake.middleware import RequestIds
 from carom_intake.problems import HttpProblem, problem_response
 from carom_intake.routes import JobRoutes, Limits
@@ -24,7 +27,7 @@ from carom_intake.settings import IntakeSettings
 log = get_logger()
 
 
-def create_app(store: Store, publisher: Publisher, limits: Limits) -> ASGIApp:
+def create_app(store: Store, publisher: Publisher, limits: Limits, authenticate: Authenticate) -> ASGIApp:
     """The API as an ASGI application."""
 
     async def on_problem(request: Request, error: Exception) -> Response:
@@ -47,6 +50,7 @@ def create_app(store: Store, publisher: Publisher, limits: Limits) -> ASGIApp:
     handlers = {HttpProblem: on_problem, HTTPException: on_http_exception}
     app = Starlette(routes=routes, exception_handlers=handlers)
     app.router.redirect_slashes = False
+    app.state.authenticate = authenticate
     return RequestIds(app)
 
 
@@ -57,7 +61,11 @@ async def serve(settings: IntakeSettings, stop: asyncio.Event) -> None:
     topology = Topology(url, ours=settings.declare_topology)
     publisher = Publisher(url, "carom-intake", topology.declare)
     health = Health({"broker": lambda: publisher.state, "store": lambda: store.state}, required=frozenset())
-    app = create_app(store, publisher, Limits(settings.max_body, settings.max_payload))
+    ring = KeyRing(Path(settings.keys_file)) if settings.auth == "keys" else None
+    if ring is None:
+        log.warning("auth_off", reason="CAROM_AUTH is off: whoever reaches the API may do anything")
+    authenticate = by_keys(ring) if ring else no_keys
+    app = create_app(store, publisher, Limits(settings.max_body, settings.max_payload), authenticate)
     config = uvicorn.Config(
         app,
         host=settings.host,
@@ -83,6 +91,7 @@ async def serve(settings: IntakeSettings, stop: asyncio.Event) -> None:
         admin.serve(sockets=[admin_socket]),
         connect(),
         watch(store, health),
+        *([ring.watch()] if ring else []),
     ):
         serving = asyncio.create_task(api.serve(sockets=[api_socket]))
         stopping = asyncio.create_task(stop.wait())

@@ -21,7 +21,9 @@ from carom_common.telemetry import metrics
 from carom_common.telemetry.logging import get_logger
 from carom_common.telemetry.trace import trace_id, traceparent_from
 from carom_common.topology import WORK, execute_key
+from carom_intake.auth import require
 from carom_intake.domain.documents import Record, seed_document, typed_document
+from carom_intake.domain.keys import Scope
 from carom_intake.domain.submission import InvalidSubmission, parse_submission
 from carom_intake.problems import HttpProblem, unavailable
 
@@ -57,6 +59,7 @@ class JobRoutes:
     async def submit(self, request: Request) -> Response:
         """Publish with confirm, record, then 202: never a 202 without a confirm."""
         started = time.perf_counter()
+        caller = require(request, Scope.JOBS_WRITE)
         job = await self._job_in(request)
         if not self._publisher.available:
             raise unavailable(f"the message broker is {self._publisher.state}")
@@ -64,7 +67,7 @@ class JobRoutes:
             raise unavailable("the job store is away")
         message = ExecuteMessage(
             version=VERSION,
-            tenant=DEFAULT_TENANT,
+            tenant=caller.tenant,
             job_id=str(uuid.uuid4()),
             job=job,
             created_at=now_ms(),
@@ -97,14 +100,17 @@ class JobRoutes:
         return await self._show(request, typed_document)
 
     async def _show(self, request: Request, document: Callable[[Record], bytes]) -> Response:
+        caller = require(request, Scope.JOBS_READ)
         job_id = request.path_params["job_id"]
         try:
             stored = await self._store.fetch(job_id) if _is_uuid(job_id) else None
         except StoreUnavailable as error:
             raise unavailable("the job store is away") from error
-        if stored is None:
+        # Another tenant's job is no job: its id tells nothing.
+        if stored is None or stored.state.get("tenant", DEFAULT_TENANT) != caller.tenant:
             raise HttpProblem(404, "no such job: it never existed, or its retention time is over")
-        return Response(document(Record(job_id, *stored)), media_type="application/json")
+        record = Record(job_id, *stored, payloads=caller.may(Scope.PAYLOADS_READ))
+        return Response(document(record), media_type="application/json")
 
     async def _job_in(self, request: Request) -> Job:
         content_type = request.headers.get("content-type", "").split(";", 1)[0].strip().lower()

@@ -1,8 +1,12 @@
 """Intake's settings."""
 
-from pydantic import Field
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, model_validator
 
 from carom_common.settings import Settings
+from carom_intake.keyring import read_keys
 
 
 class IntakeSettings(Settings):
@@ -11,3 +15,22 @@ class IntakeSettings(Settings):
     port: int = Field(3000, ge=0, le=65535, description="Port of the API.")
     max_payload: int = Field(262_144, ge=1, le=1_048_576, description="Largest `payload` of a job, in bytes of JSON.")
     max_body: int = Field(393_216, ge=1024, le=4_194_304, description="Largest request body, in bytes.")
+    auth: Literal["keys", "off"] = Field(
+        "keys",
+        description="`keys`: callers need an API key. `off`: anybody may do anything, on a private network only.",
+    )
+    keys_file: str = Field(
+        "", description="JSON file with the API keys; followed while it changes. Required unless `CAROM_AUTH` is `off`."
+    )
+
+    @model_validator(mode="after")
+    def _check_keys(self) -> "IntakeSettings":
+        """A service that could let nobody in does not start."""
+        if self.auth == "keys":
+            if not self.keys_file:
+                raise ValueError("CAROM_KEYS_FILE: must name the file of API keys (CAROM_AUTH=off does without keys)")
+            try:
+                read_keys(Path(self.keys_file))
+            except ValueError as error:
+                raise ValueError(f"CAROM_KEYS_FILE: {error}") from error
+        return self

@@ -14,6 +14,11 @@ submissions_refused = Counter(
     "Submissions not accepted, by HTTP status. 503: broker or store away.",
     ["status"],
 )
+auth_failures = Counter(
+    "carom_auth_failures_total",
+    "Requests not let in, by reason: missing, malformed, unknown, expired, scope. unknown high: somebody guesses.",
+    ["reason"],
+)
 submit_seconds = Histogram("carom_submit_duration_seconds", "Accepting a job: request read to 202.", buckets=_SECONDS)
 attempts = Counter(
     "carom_attempts_total",

@@ -4,24 +4,32 @@ from collections.abc import Mapping
 from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 
 from carom_common.contracts.job import FINAL_STATUSES, Job, Status, decode_job
 from carom_common.contracts.message import Attempt, decode_attempt
 from carom_common.domain.clock import rfc3339
 
 _SHOWN_AS = {Status.SCHEDULED: Status.QUEUED, Status.WAITING: Status.IN_PROGRESS}
+_NOTHING = msgspec.Raw(b"null")
 _encode = msgspec.json.Encoder().encode
 
 
 class Record:
     """A job's state, the job, and its attempts, as the store keeps them."""
 
-    def __init__(self, job_id: str, state: Mapping[str, str], job: bytes, attempts: list[bytes]) -> None:
+    def __init__(
+        self, job_id: str, state: Mapping[str, str], job: bytes, attempts: list[bytes], *, payloads: bool = True
+    ) -> None:
+        """Without `payloads` nothing is shown of what was sent and answered: who may not read it sees null."""
         self.job_id = job_id
         self.job: Job = decode_job(job)
         self.status = Status(state["status"])
         self.attempts = int(state["attempt"])
         self.log: list[Attempt] = [decode_attempt(entry) for entry in attempts[: self.attempts]]
+        if not payloads:
+            self.job = replace(self.job, payload=_NOTHING, headers={})
+            self.log = [replace(entry, response=_NOTHING) for entry in self.log]
         self._state = state
 
     @property

@@ -1,0 +1,136 @@
+"""API keys: the file that holds them, and whether a request's `Authorization` is one of them.
+
+A token is `carom_<id>_<secret>`. Only the SHA-256 of the secret is kept. No slow hash: secrets are random, not chosen
+by people, and have at least 190 bits (32 letters and digits), which nobody guesses at any speed.
+"""
+
+import hashlib
+import hmac
+import re
+import secrets
+import string
+from collections.abc import Sequence
+from datetime import datetime
+from enum import StrEnum
+from typing import Annotated, NamedTuple
+
+import msgspec
+from msgspec import Meta, Struct
+
+from carom_common.contracts.message import DEFAULT_TENANT
+
+ID = r"[a-z0-9][a-z0-9-]{0,31}"
+TENANT = r"[a-z0-9][a-z0-9-]{0,62}"
+SECRET_CHARACTERS = 48
+_AUTHORIZATION = re.compile(rf"(?i:bearer) +carom_({ID})_([A-Za-z0-9]{{32,128}})")
+_ALPHABET = string.ascii_letters + string.digits
+_NOBODY = hashlib.sha256(b"nobody").hexdigest()
+
+
+class Scope(StrEnum):
+    """What a key may do; `admin` is all of it."""
+
+    JOBS_WRITE = "jobs:write"
+    JOBS_READ = "jobs:read"
+    PAYLOADS_READ = "payloads:read"
+    OPERATE = "operate"
+    ADMIN = "admin"
+
+
+ALL_SCOPES = frozenset(Scope)
+
+
+class Key(Struct, frozen=True, rename="camel", forbid_unknown_fields=True, omit_defaults=True):
+    """One entry of the file."""
+
+    id: Annotated[str, Meta(pattern=rf"^{ID}\Z")]
+    hash: Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z")]
+    scopes: Annotated[list[Scope], Meta(min_length=1)]
+    tenant: Annotated[str, Meta(pattern=rf"^{TENANT}\Z")] = DEFAULT_TENANT
+    name: str = ""
+    expires_at: Annotated[datetime, Meta(tz=True)] | None = None
+
+    @property
+    def granted(self) -> frozenset[Scope]:
+        return ALL_SCOPES if Scope.ADMIN in self.scopes else frozenset(self.scopes)
+
+
+class _File(Struct, frozen=True, forbid_unknown_fields=True):
+    keys: list[Key]
+
+
+_decode = msgspec.json.Decoder(_File).decode
+
+
+class InvalidKeys(ValueError):
+    """The file is no list of keys; one line that says where."""
+
+
+class Refusal(StrEnum):
+    """Why a request is not let in. For our metrics only: the client is told the same in all cases."""
+
+    MISSING = "missing"
+    MALFORMED = "malformed"
+    UNKNOWN = "unknown"
+    EXPIRED = "expired"
+
+
+class Keys:
+    """The keys of one file."""
+
+    def __init__(self, keys: Sequence[Key] = ()) -> None:
+        self._keys = {key.id: key for key in keys}
+
+    def __len__(self) -> int:
+        return len(self._keys)
+
+    def verify(self, authorization: Sequence[str], now: datetime) -> Key | Refusal:
+        """The key that a request's `Authorization` headers prove.
+
+        The time it takes tells nothing: an id that is unknown and a token that is none are hashed and compared too.
+        """
+        given = _AUTHORIZATION.fullmatch(authorization[0]) if len(authorization) == 1 else None
+        key_id, secret = given.groups() if given else ("", "")
+        key = self._keys.get(key_id)
+        proven = hmac.compare_digest(hash_of(secret), key.hash if key else _NOBODY)
+        if not authorization:
+            return Refusal.MISSING
+        if not given:
+            return Refusal.MALFORMED
+        if key is None or not proven:
+            return Refusal.UNKNOWN
+        if key.expires_at is not None and key.expires_at <= now:
+            return Refusal.EXPIRED
+        return key
+
+
+def parse_keys(text: bytes) -> Keys:
+    """The keys in a file's JSON, `{"keys": [...]}`; raises InvalidKeys."""
+    try:
+        keys = _decode(text).keys
+    except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
+        raise InvalidKeys(" ".join(str(error).split())) from None
+    seen: set[str] = set()
+    for place, key in enumerate(keys):
+        if key.id in seen:
+            raise InvalidKeys(f"the id {key.id} is given twice - at `$.keys[{place}]`")
+        seen.add(key.id)
+    return Keys(keys)
+
+
+def hash_of(secret: str) -> str:
+    return hashlib.sha256(secret.encode()).hexdigest()
+
+
+class NewKey(NamedTuple):
+    token: str
+    """For the caller; kept nowhere."""
+    key: Key
+
+
+def new_key(
+    key_id: str, tenant: str, scopes: Sequence[Scope], name: str = "", expires_at: datetime | None = None
+) -> NewKey:
+    secret = "".join(secrets.choice(_ALPHABET) for _ in range(SECRET_CHARACTERS))
+    key = Key(key_id, hash_of(secret), list(scopes), tenant, name, expires_at)
+    return NewKey(f"carom_{key_id}_{secret}", key)
