@@ -3,9 +3,11 @@
 import json
 import os
 import subprocess
-from collections.abc import Callable
+import urllib.error
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from devstack.process import wait_until
 
@@ -15,16 +17,31 @@ LABEL = "carom-e2e"
 """Of every namespace that the tests make."""
 
 
+class CommandError(AssertionError):
+    """A command failed; the text is what it printed."""
+
+
 def run(*command: str, stdin: str = "", seconds: float = 60) -> str:
     """The output of a command that must succeed; what it complains about is in the failure."""
     done = subprocess.run(command, input=stdin, capture_output=True, text=True, timeout=seconds)
     if done.returncode:
-        raise AssertionError(f"{' '.join(command)[:300]}\nended with {done.returncode}\n{done.stdout}{done.stderr}")
+        raise CommandError(f"{' '.join(command)[:300]}\nended with {done.returncode}\n{done.stdout}{done.stderr}")
     return done.stdout
 
 
 def until(ready: Callable[[], bool], seconds: float, what: str, interval: float = 0.5) -> None:
-    assert wait_until(ready, seconds, interval), f"not within {seconds:g} s: {what}"
+    """Poll until `ready()`. A command or request that fails is no answer yet: pods come and go, servers may be busy."""
+    failures: list[str] = []
+
+    def asked() -> bool:
+        failures.clear()
+        try:
+            return ready()
+        except (CommandError, subprocess.TimeoutExpired, urllib.error.URLError, ConnectionError, TimeoutError) as error:
+            failures.append(f"\n{error}")
+            return False
+
+    assert wait_until(asked, seconds, interval), f"not within {seconds:g} s: {what}{''.join(failures)}"
 
 
 class Kube:
@@ -43,6 +60,16 @@ class Kube:
 
     def delete_namespace(self) -> None:
         self("delete", "namespace", self.namespace, "--ignore-not-found", "--timeout=150s", seconds=160)
+
+    @classmethod
+    @contextmanager
+    def in_namespace(cls, name: str) -> Iterator[Self]:
+        """One that is made anew and deleted at the end, unless E2E_KEEP says that it stays."""
+        kube = cls(name)
+        kube.create_namespace()
+        yield kube
+        if "E2E_KEEP" not in os.environ:
+            kube.delete_namespace()
 
     def items(self, kind: str, selector: str = "") -> list[Object]:
         found: list[Object] = json.loads(self("get", kind, "--output", "json", "--selector", selector))["items"]
@@ -99,6 +126,13 @@ def processes(pod: Object) -> list[int]:
     if os.geteuid() != 0:
         return []
     return [int(folder.name) for folder in Path("/proc").iterdir() if folder.name.isdigit() and belongs(folder)]
+
+
+def signal_all(pids: Iterable[int], number: int) -> None:
+    for pid in pids:
+        # Its parent's end may have been its own.
+        with suppress(ProcessLookupError):
+            os.kill(pid, number)
 
 
 def sleeping_pod(name: str, image: str) -> Object:

@@ -1,10 +1,12 @@
 """A release of the chart in a namespace of its own, from outside: helm, the API, and whether its pods have settled."""
 
+import base64
+import functools
 import json
 import subprocess
 import urllib.error
 import urllib.request
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,17 +16,22 @@ from tests.support.chart import CHART, ROOT
 from tests.support.load import MIXED, Kind, Load
 from tests.support.witness import LoopThread, Witness
 
+from devstack.process import wait_until
+
 PROXY_REFUSALS = (502, 503, 504)
 """What a proxy says while a pod behind it is gone."""
 SETTLE_SECONDS = 240
+ACCEPT_SECONDS = 30
 
 
 class Release:
-    def __init__(self, name: str, namespace: str, world: World, witness: Witness, thread: LoopThread) -> None:
+    def __init__(self, name: str, kube: Kube, world: World, witness: Witness, thread: LoopThread) -> None:
         self.name = name
-        self.kube = Kube(namespace)
-        self.host = f"{namespace}.test"
+        self.kube = kube
+        self.host = f"{kube.namespace}.test"
         self.witness = witness
+        self.keys = self.full("keys")
+        """The Secret with the API keys."""
         self._world = world
         self._thread = thread
         self._api = world.ingress
@@ -75,10 +82,21 @@ class Release:
             self._api = f"http://{address}:{port}"
         return self._api
 
-    def request(self, path: str, body: Any = None) -> tuple[int, dict[str, str], Any]:
-        """Status, headers and document; those of an error too."""
-        headers = {"Host": self.host, "Content-Type": "application/json"}
+    @functools.cached_property
+    def key(self) -> str:
+        """The token of the first key."""
+        return base64.b64decode(self.kube.one("secret", self.keys)["data"]["admin-key"]).decode()
+
+    def headers(self) -> dict[str, str]:
+        """Of every request."""
+        return {"Host": self.host, "Authorization": f"Bearer {self.key}"}
+
+    def request(
+        self, path: str, body: Any = None, more: Mapping[str, str] | None = None
+    ) -> tuple[int, dict[str, str], Any]:
+        """Status, headers and document; those of an error too. `more` headers go before ours."""
         data = None if body is None else json.dumps(body).encode()
+        headers = {**self.headers(), "Content-Type": "application/json", **(more or {})}
         request = urllib.request.Request(f"{self.api}{path}", data, headers)
         try:
             with urllib.request.urlopen(request, timeout=15) as answer:
@@ -88,9 +106,18 @@ class Release:
             return error.code, dict(error.headers), json.loads(text) if text.startswith("{") else text
 
     def submit(self, target: str, callback: str | None = None, **fields: Any) -> str:
-        """A job that must be accepted; gives its id."""
+        """A job that must be accepted; gives its id. A proxy and intake may need a moment after what was before."""
         body = {"targetUrl": target, "callbackUrl": callback, "method": "POST", **fields}
-        status, _, answer = self.request("/api/jobs", body)
+        answers: list[tuple[int, Any]] = []
+
+        def answered() -> bool:
+            status, _, answer = self.request("/api/jobs", body)
+            answers.append((status, answer))
+            # A proxy that does not know the release yet has no document to say so.
+            return status not in PROXY_REFUSALS and not (status == 404 and isinstance(answer, str))
+
+        wait_until(answered, ACCEPT_SECONDS, 1)
+        status, answer = answers[-1]
         assert status == 202, f"{status} {answer}"
         return str(answer["jobId"])
 
@@ -103,7 +130,9 @@ class Release:
         return job_id
 
     def load(self, kinds: Iterable[Kind] = MIXED, refusals: Collection[int] = PROXY_REFUSALS) -> Load:
-        return Load(self.api, self.witness, self._thread, kinds, {"Host": self.host}, refusals)
+        # Where nothing may be refused, slow is not refused: the machine may be busy.
+        seconds = 10 if refusals else 30
+        return Load(self.api, self.witness, self._thread, kinds, self.headers(), refusals, seconds)
 
     # Its pods
 

@@ -1,17 +1,17 @@
 """Pods die, databases restart, all is rolled out anew, nodes go: under load, and nothing answered with 202 is lost."""
 
-import os
 import signal
 
 import pytest
 from tests.e2e.conftest import UnderLoad
-from tests.e2e.kube import Object, is_ready, name_of, processes, restarts_of, run, until
+from tests.e2e.kube import Object, is_ready, name_of, processes, restarts_of, run, signal_all, until
 from tests.e2e.release import Release
 from tests.e2e.world import World
 from tests.support.chart import SERVICES
 from tests.support.load import Load
 
-NODE_GONE_SECONDS = 120
+REPLACED_SECONDS = 150
+NODE_GONE_SECONDS = 240
 """Until a dead node is noticed, its pods are given up, and others have taken their place."""
 
 
@@ -25,11 +25,11 @@ def test_a_pod_is_deleted_by_force(carom: Release, under_load: UnderLoad, servic
 
     def replaced() -> bool:
         pods = carom.pods(service)
-        return name_of(victim) not in map(name_of, pods) and sum(map(is_ready, pods)) == 2
+        return name_of(victim) not in map(name_of, pods) and sum(map(is_ready, pods)) >= 2
 
     with under_load(carom):
         carom.kube("delete", "pod", name_of(victim), "--force", "--grace-period=0")
-        until(replaced, 90, f"another pod takes the place of {name_of(victim)}")
+        until(replaced, REPLACED_SECONDS, f"another pod takes the place of {name_of(victim)}")
 
 
 @pytest.mark.parametrize("service", SERVICES)
@@ -44,9 +44,8 @@ def test_a_process_is_killed_outright(carom: Release, under_load: UnderLoad, ser
         return restarts_of(pod) > restarts_of(victim) and is_ready(pod)
 
     with under_load(carom):
-        for process in found:
-            os.kill(process, signal.SIGKILL)
-        until(restarted, 90, f"{name_of(victim)} is restarted")
+        signal_all(found, signal.SIGKILL)
+        until(restarted, REPLACED_SECONDS, f"{name_of(victim)} is restarted")
 
 
 @pytest.mark.parametrize("database", ["rabbitmq", "redis"])
@@ -61,14 +60,6 @@ def test_a_database_restarts(carom: Release, under_load: UnderLoad, database: st
     restarts = carom.kube.restarts()
     del before[name_of(old)]
     assert {name: restarts[name] for name in before} == before, "a service was restarted for a database's restart"
-
-
-def test_everything_is_rolled_out_anew_without_a_refusal(carom: Release, under_load: UnderLoad) -> None:
-    with under_load(carom, proxy_may_refuse=False) as load:
-        carom.kube("rollout", "restart", *(f"deployment/{carom.full(service)}" for service in SERVICES))
-        carom.settle()
-
-    assert_never_refused(load)
 
 
 @pytest.fixture
@@ -109,6 +100,15 @@ def test_a_node_is_drained(carom: Release, under_load: UnderLoad, worker: str) -
         run("kubectl", "uncordon", worker)
 
 
+def test_everything_is_rolled_out_anew_without_a_refusal(carom: Release, under_load: UnderLoad) -> None:
+    """Between drain and power-off: it spreads the pods over the nodes again, or the next test would have to."""
+    with under_load(carom, proxy_may_refuse=False) as load:
+        carom.kube("rollout", "restart", *(f"deployment/{carom.full(service)}" for service in SERVICES))
+        carom.settle()
+
+    assert_never_refused(load)
+
+
 def node_is_ready(carom: Release, node: str) -> bool:
     conditions = carom.kube.one("node", node)["status"]["conditions"]
     return any(condition["type"] == "Ready" and condition["status"] == "True" for condition in conditions)
@@ -121,19 +121,22 @@ def test_a_node_is_powered_off_and_on(carom: Release, under_load: UnderLoad, wor
     def replaced() -> bool:
         """Every service is whole again elsewhere."""
         return all(
-            len([pod for pod in carom.pods(service) if is_ready(pod) and node_of(pod) != worker]) == 2
+            len([pod for pod in carom.pods(service) if is_ready(pod) and node_of(pod) != worker]) >= 2
             for service in SERVICES
         )
 
     assert pods_on(carom, worker)
+    is_off = False
     try:
         with under_load(carom):
             run(*world.power, "stop", worker)
-            until(lambda: not node_is_ready(carom, worker), 60, f"{worker} is missed", 1)
+            is_off = True
+            until(lambda: not node_is_ready(carom, worker), NODE_GONE_SECONDS, f"{worker} is missed", 1)
             until(replaced, NODE_GONE_SECONDS, f"the pods of {worker} have been replaced", 1)
             run(*world.power, "start", worker)
+            is_off = False
             until(lambda: node_is_ready(carom, worker), NODE_GONE_SECONDS, f"{worker} is back", 1)
             carom.settle()
     finally:
-        if not node_is_ready(carom, worker):
+        if is_off:
             run(*world.power, "start", worker)

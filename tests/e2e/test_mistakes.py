@@ -13,10 +13,8 @@ PASSWORD = "hidden-from-logs"
 
 @pytest.fixture(scope="module")
 def kube() -> Iterator[Kube]:
-    made = Kube("carom-mistakes")
-    made.create_namespace()
-    yield made
-    made.delete_namespace()
+    with Kube.in_namespace("carom-mistakes") as made:
+        yield made
 
 
 Install = Callable[[str, Object], None]
@@ -42,7 +40,7 @@ def test_a_missing_secret_is_named(kube: Kube, install: Install) -> None:
     def named() -> bool:
         return 'secret "nowhere" not found' in kube("describe", "pods")
 
-    until(named, 60, "the missing Secret is named in kubectl describe pods", 1)
+    until(named, 120, "the missing Secret is named in kubectl describe pods", 1)
 
 
 def test_an_unreachable_broker_is_named(kube: Kube, install: Install) -> None:
@@ -54,7 +52,7 @@ def test_an_unreachable_broker_is_named(kube: Kube, install: Install) -> None:
         started = [pod for pod in pods if pod["status"].get("initContainerStatuses", [{}])[0].get("started")]
         return "".join(kube("logs", pod["metadata"]["name"], "--container=declare-topology") for pod in started)
 
-    until(lambda: "waiting_for_broker" in log(), 60, "a pod says that it waits for the broker", 1)
+    until(lambda: "waiting_for_broker" in log(), 120, "a pod says that it waits for the broker", 1)
     text = log()
     assert "rabbitmq.nowhere.svc" in text
     assert PASSWORD not in text

@@ -20,10 +20,10 @@ def reach(place):
         return type(error).__name__
     return "open"
 
-with ThreadPoolExecutor() as pool:
+with ThreadPoolExecutor(32) as pool:
     print(json.dumps(dict(zip(sys.argv[1:], pool.map(reach, sys.argv[1:])))))
 """
-SETTLE_SECONDS = 30
+SETTLE_SECONDS = 60
 """A policy is enforced soon after its pod runs, not at once."""
 
 
@@ -119,7 +119,7 @@ def test_the_guard_refuses_a_private_target_for_good(carom: Release, witness: Wi
     """Long before a NetworkPolicy would: at once, without a retry, and the callback says why."""
     job_id = carom.submit(f"http://{host}/attempt/200", witness.receiver(), maxRetries=3)
 
-    until(lambda: bool(witness.taken(job_id)), 30, f"a callback of {job_id}")
+    until(lambda: bool(witness.taken(job_id)), 60, f"a callback of {job_id}")
     _, _, record = carom.request(f"/api/jobs/{job_id}")
     assert (record["status"], len(record["attemptsLog"])) == ("failed", 1)
     assert record["error"].startswith(f"refused by the egress guard: {host} is a"), record["error"]

@@ -74,6 +74,7 @@ class Load:
         kinds: Iterable[Kind] = MIXED,
         headers: Mapping[str, str] | None = None,
         refusals: Collection[int] = (503,),
+        answer_seconds: float = 10,
     ) -> None:
         self.api = api
         self.witness = witness
@@ -84,6 +85,7 @@ class Load:
         self._thread = thread
         self._headers = dict(headers or {})
         self._refusals = refusals
+        self._answer_seconds = answer_seconds
         self._kinds = itertools.cycle(kinds)
         self._stopped = False
 
@@ -108,7 +110,7 @@ class Load:
                 kind = next(self._kinds)
                 await self._until_accepted(session, kind)
 
-        async with self._session(10) as session, asyncio.TaskGroup() as group:
+        async with self._session(self._answer_seconds) as session, asyncio.TaskGroup() as group:
             for _ in range(CONCURRENT):
                 group.create_task(worker(session))
 
@@ -119,7 +121,7 @@ class Load:
 
     async def _steady(self, rate: float) -> None:
         start = time.monotonic()
-        async with self._session(10) as session, asyncio.TaskGroup() as group:
+        async with self._session(self._answer_seconds) as session, asyncio.TaskGroup() as group:
             for n in itertools.count(1):
                 if self._stopped:
                     return
@@ -184,7 +186,8 @@ class Load:
 
         async def fetch(session: aiohttp.ClientSession, job_id: str) -> dict[str, Any] | None:
             async with limit, session.get(f"{self.api}/api/jobs/{job_id}") as response:
-                assert response.status in (200, 404), await response.text()
+                # Unknown, or not to be had now: the same to who asks, who asks again.
+                assert response.status in (200, 404, *self._refusals), await response.text()
                 return dict(await response.json()) if response.status == 200 else None
 
         async with self._session(30) as session:
