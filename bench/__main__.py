@@ -1,7 +1,7 @@
 """`make bench`: measures Carom on this machine, beside its peers where they are there.
 
 Parts: compare (../shared/bench), own (Carom alone; also in place of compare where that is not possible),
-retries (lateness), backlog (drain and memory). Without a part all of them.
+retries (lateness), backlog (drain and memory), lists (first pages; only when it is named). Without a part all others.
 """
 
 import argparse
@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from types import FrameType
 from typing import Any
 
-from bench import backlog, compare, own, peers, report, retries
+from bench import backlog, compare, lists, own, peers, report, retries
 from bench.report import say
 from devstack.errors import DevstackError
 from devstack.lock import FileLock, held_text
@@ -21,7 +21,7 @@ from devstack.paths import RUN_DIR
 from devstack.ports import API, is_free
 from devstack.run import LOCK
 
-PARTS = ("compare", "own", "retries", "backlog")
+PARTS = ("compare", "own", "retries", "backlog", "lists")
 _LOCK = RUN_DIR / "bench.lock"
 
 
@@ -55,6 +55,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--retries", type=_count, default=1000, help="jobs that fail once (1000)")
     parser.add_argument("--retry-rate", type=_count, default=25, help="of them a second (25)")
     parser.add_argument("--backlog", type=_count, default=200_000, help="jobs in the backlog (200000)")
+    parser.add_argument("--kept", type=_count, default=1_000_000, help="jobs kept while they are listed (1000000)")
     options = parser.parse_args()
     if unknown := set(options.parts) - set(PARTS):
         parser.error(f"no part {', '.join(sorted(unknown))}: there are {', '.join(PARTS)}")
@@ -96,6 +97,7 @@ def _measure(parts: list[str], o: argparse.Namespace) -> int:
         "own": (600 + o.seconds, lambda: own.measure(o.seconds, o.connections, o.rate)),
         "retries": (300 + o.retries // o.retry_rate, lambda: retries.measure(o.retries, o.retry_rate)),
         "backlog": (600 + o.backlog // 100, lambda: backlog.measure(o.backlog)),
+        "lists": (300 + o.kept // 1000, lambda: lists.measure(o.kept)),
     }
     result: dict[str, Any] = report.machine()
     wrong: list[str] = []

@@ -1,0 +1,166 @@
+"""Keeps the indexes small: takes out entries whose record is gone, or says something else by now.
+
+Records expire by themselves, their entries do not. A sweep goes through every index, the oldest entries first, a
+bounded part of it in each pass, and remembers where it was.
+"""
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Iterable
+from typing import Any
+
+from carom_common.adapters.store.batch import Batcher
+from carom_common.adapters.store.index import final, index_key
+from carom_common.adapters.store.tenants import tenants
+from carom_common.contracts.job import FINAL_STATUSES
+from carom_common.domain.clock import now_ms
+from carom_common.domain.filters import REASONS, index_fits
+
+YOUNG_MS = 60_000
+"""Entries younger than this are left alone: their record may be on its way."""
+
+_BATCH = 200
+_FIELDS = ("status", "reason", "dead", "wait_reason", "callback", "callback_dead")
+_STATUSES = ("failed", "cancelled", "expired")
+_KNOWN = (
+    "open",
+    "held",
+    "all",
+    *(f"status:{status}" for status in _STATUSES),
+    "dead:execute",
+    "dead:callback",
+    *(f"reason:{reason}" for reason in REASONS),
+)
+_FOUND = ("host:", "label:")
+"""Indexes whose names are known from the keys alone."""
+_FOUND_KEPT = 10_000
+_SCANS, _SCAN_COUNT = 100, 1000
+"""How many keys of the store a pass looks at to find more indexes."""
+_QUIET_ENTRIES = 1000
+"""Entries of one index that a pass reads where few are gone."""
+_PASS_SECONDS = 20.0
+
+Entry = tuple[bytes, int]
+
+
+class Sweep:
+    """One process's sweep; `run` is a pass. Raises StoreUnavailable; the next pass goes on where this one was."""
+
+    def __init__(self, batcher: Batcher) -> None:
+        self._batcher = batcher
+        self._at: dict[str, int] = {}
+        self._scan = b"0"
+        self._found: deque[str] = deque()
+        self.removed = 0
+
+    async def run(self) -> None:
+        """Sweep part of every index whose name is known, and of those found lately."""
+        ends = time.monotonic() + _PASS_SECONDS
+        for tenant in await tenants(self._batcher):
+            for name in _KNOWN:
+                if time.monotonic() > ends:
+                    return
+                await self._sweep(index_key(tenant, name), name, ends)
+        await self._look_for_more()
+        for _ in range(len(self._found)):
+            if time.monotonic() > ends:
+                return
+            key = self._found.popleft()
+            done = await self._sweep(key, key.split(":", 3)[3], ends)
+            if not done:
+                self._found.append(key)
+
+    async def _look_for_more(self) -> None:
+        """Go on through the keys of the store, which are many, looking for indexes by host and by label."""
+        for _ in range(_SCANS):
+            if len(self._found) >= _FOUND_KEPT:
+                return
+            command = ("SCAN", self._scan, "MATCH", "carom:idx:*", "COUNT", _SCAN_COUNT)
+            self._scan, keys = await self._batcher.run(*command)
+            known = set(self._found)
+            for key in (key.decode("utf-8", "replace") for key in keys):
+                name = key.split(":", 3)[3]
+                if name.startswith(_FOUND) and key not in known:
+                    self._found.append(key)
+            if self._scan == b"0":
+                return
+
+    async def _sweep(self, key: str, name: str, ends: float) -> bool:
+        """Sweep the front of an index for as long as it is stale, then some more of it; True when its end was reached.
+
+        The front is where most of what is gone is; but what is kept for longer than the rest gathers there too.
+        """
+        at_end, _ = await self._stretch(key, name, 0, ends, quiet=_BATCH)
+        if at_end:
+            self._at.pop(key, None)
+            return True
+        at_end, at = await self._stretch(key, name, self._at.get(key, _BATCH), ends, quiet=_QUIET_ENTRIES)
+        if at_end:
+            self._at.pop(key, None)
+        else:
+            self._at[key] = at
+        return at_end
+
+    async def _stretch(self, key: str, name: str, rank: int, ends: float, quiet: int) -> tuple[bool, int]:
+        """Sweep from a rank on until `quiet` entries were read of which few were stale, or the pass's time is over.
+
+        Gives whether the end (of what is old enough) was reached, and the rank to go on with.
+        """
+        while quiet > 0 and time.monotonic() < ends:
+            reply = await self._batcher.run("ZRANGE", key, rank, rank + _BATCH - 1, "WITHSCORES")
+            oldest = now_ms() - YOUNG_MS
+            entries = [entry for entry in _entries(reply) if entry[1] < oldest]
+            stale = await self._stale(key, name, entries)
+            rank += len(entries) - stale
+            if len(entries) < _BATCH:
+                return True, rank
+            if stale < _BATCH // 4:
+                quiet -= _BATCH
+        return False, rank
+
+    async def _stale(self, key: str, name: str, entries: list[Entry]) -> int:
+        """Take out those entries that say what is not so (any more); gives how many."""
+        states = await self._states(entries)
+        stale = [
+            (entry, state)
+            for entry, state in zip(entries, states, strict=True)
+            if not (state and index_fits(name, state))
+        ]
+        if not stale:
+            return 0
+        if name == "open":
+            self._enter_final(key, stale)
+        await self._batcher.run("ZREM", key, *(member for (member, _), _ in stale))
+        # A job may have come back between the look and the removal.
+        again = [entry for entry, state in stale if state]
+        for entry, state in zip(again, await self._states(again), strict=True):
+            if state and index_fits(name, state):
+                self._batcher.post(("ZADD", key, entry[1], entry[0]))
+        self.removed += len(stale)
+        return len(stale)
+
+    def _enter_final(self, key: str, stale: Iterable[tuple[Entry, dict[str, str]]]) -> None:
+        """Whoever finished these jobs died before it told the indexes: do it in its place."""
+        prefix = key.removesuffix("open")
+        for (member, created), state in stale:
+            if state and state["status"] in FINAL_STATUSES:
+                for name in final(state["status"], state.get("reason", ""), state.get("dead") == "1"):
+                    self._batcher.post(("ZADD", prefix + name, created, member))
+
+    async def _states(self, entries: list[Entry]) -> list[dict[str, str]]:
+        replies = await asyncio.gather(
+            *(self._batcher.run("HMGET", f"carom:{{{member.decode()}}}:state", *_FIELDS) for member, _ in entries)
+        )
+        return [
+            {name: value.decode() for name, value in zip(_FIELDS, values, strict=True) if value is not None}
+            if values[0] is not None
+            else {}
+            for values in replies
+        ]
+
+
+def _entries(reply: list[Any]) -> list[Entry]:
+    """A reply WITHSCORES, which has pairs or not by the protocol's version."""
+    pairs = reply if reply and isinstance(reply[0], list) else zip(reply[::2], reply[1::2], strict=True)
+    return [(member, int(float(score))) for member, score in pairs]

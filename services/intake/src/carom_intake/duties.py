@@ -1,0 +1,84 @@
+"""Background duties: with several replicas of intake, each duty runs in one of them, under a lease in Redis."""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Awaitable, Callable
+
+from carom_common.adapters.store.batch import Batcher, StoreUnavailable
+from carom_common.adapters.store.duties import DUTY_LEASE_MS, DutyLease
+from carom_common.telemetry.logging import get_logger
+
+RENEW_SECONDS = 3.0
+TAKE_SECONDS = 1.0
+_SURE_SECONDS = DUTY_LEASE_MS / 1000 - 2
+"""How long after the last renewal a duty still counts on its lease: the rest is for clocks and round trips."""
+
+log = get_logger()
+
+
+class _LeaseLost(Exception):
+    """Another process has the duty, or may have it by now."""
+
+
+async def lead(batcher: Batcher, name: str, token: str, duty: Callable[[], Awaitable[None]], every: float) -> None:
+    """Run `duty` again and again, `every` seconds after it ended, in one process at a time; never returns.
+
+    `token` names the process (`runtime.process_token()`). A duty is cancelled at an await when its lease is lost, and
+    it may then be under way in two processes for a moment: it must be safe to repeat. One that fails is logged and
+    tried again. When this is cancelled, another replica takes over within a second or so; when the process is
+    killed, within 10 s.
+    """
+    lease = DutyLease(batcher, name, token)
+    try:
+        while True:
+            taken_at = time.monotonic()
+            if not await _take(lease):
+                await asyncio.sleep(TAKE_SECONDS)
+                continue
+            log.info("duty_taken", duty=name)
+            try:
+                async with asyncio.TaskGroup() as group:
+                    group.create_task(_keep(lease, taken_at))
+                    group.create_task(_repeat(name, duty, every))
+            except* _LeaseLost:
+                log.warning("duty_lost", duty=name)
+    finally:
+        with contextlib.suppress(StoreUnavailable, TimeoutError):
+            async with asyncio.timeout(1):
+                await lease.give_up()
+
+
+async def _take(lease: DutyLease) -> bool:
+    try:
+        return await lease.take()
+    except StoreUnavailable:
+        return False
+
+
+async def _keep(lease: DutyLease, taken_at: float) -> None:
+    """Renew the lease; raises _LeaseLost as soon as it is not surely ours any more."""
+    while True:
+        left = taken_at + _SURE_SECONDS - time.monotonic()
+        await asyncio.sleep(min(RENEW_SECONDS, max(0.0, left)))
+        asked_at = time.monotonic()
+        try:
+            async with asyncio.timeout_at(asyncio.get_running_loop().time() + max(0.1, left)):
+                if not await lease.take():
+                    raise _LeaseLost
+        except (StoreUnavailable, TimeoutError):
+            if time.monotonic() >= taken_at + _SURE_SECONDS:
+                raise _LeaseLost from None
+        else:
+            taken_at = asked_at
+
+
+async def _repeat(name: str, duty: Callable[[], Awaitable[None]], every: float) -> None:
+    while True:
+        try:
+            await duty()
+        except StoreUnavailable as error:
+            log.warning("duty_failed", duty=name, reason=str(error))
+        except Exception as error:  # whatever it was: a duty that fails must not end the API
+            log.exception("duty_failed", duty=name, reason=type(error).__name__)
+        await asyncio.sleep(every)

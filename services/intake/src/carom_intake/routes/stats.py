@@ -1,0 +1,67 @@
+"""`GET /api/stats`: how much there is to do and how it goes; the same as gauges for Prometheus."""
+
+import asyncio
+import contextlib
+
+import msgspec
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from carom_common.adapters.store.batch import Batcher, StoreUnavailable
+from carom_common.adapters.store.stats import COUNTED, Stats
+from carom_common.adapters.store.tenants import tenants
+from carom_common.telemetry import metrics
+from carom_intake.auth import require
+from carom_intake.domain.checks import Problem
+from carom_intake.domain.figures import WINDOWS, window_document
+from carom_intake.domain.keys import Scope
+from carom_intake.problems import HttpProblem, unavailable
+
+GAUGES_SECONDS = 10.0
+_GAUGES_READ = 2000
+
+
+class StatsRoutes:
+    """Shows a tenant its own figures."""
+
+    def __init__(self, batcher: Batcher) -> None:
+        self._batcher = batcher
+        self._stats = Stats(batcher)
+
+    def routes(self) -> list[Route]:
+        return [Route("/api/stats", self.show, methods=["GET"])]
+
+    async def show(self, request: Request) -> Response:
+        caller = require(request, Scope.JOBS_READ)
+        for name in request.query_params:
+            problem = Problem(f"?{name[:100]}", "is no parameter here; none is known")
+            raise HttpProblem(400, f"the query is not valid: {name[:100]} {problem.detail}", [problem])
+        try:
+            now = await self._stats.now(caller.tenant)
+            lately = await self._stats.lately(caller.tenant, tuple(WINDOWS.values()))
+        except StoreUnavailable as error:
+            raise unavailable("the job store is away") from error
+        document = {
+            "depth": {"open": now.open, "kept": now.kept},
+            "oldestReadyAgeMs": now.oldest_ready_ms,
+            "running": now.running,
+            "held": now.held,
+            "dead": {"execute": now.dead_execute, "callback": now.dead_callback},
+            "windows": {
+                name: window_document(*window, names=COUNTED) for name, window in zip(WINDOWS, lately, strict=True)
+            },
+        }
+        return Response(msgspec.json.encode(document), media_type="application/json")
+
+    async def keep_gauges(self) -> None:
+        """Set the gauges of all tenants together, every 10 s; never returns."""
+        while True:
+            with contextlib.suppress(StoreUnavailable):
+                names = await tenants(self._batcher)
+                share = max(1, _GAUGES_READ // len(names))
+                figures = [await self._stats.now(name, share) for name in names]
+                metrics.dead_letter_jobs.labels("execute").set(sum(now.dead_execute for now in figures))
+                metrics.dead_letter_jobs.labels("callback").set(sum(now.dead_callback for now in figures))
+                metrics.oldest_ready_age.set(max(now.oldest_ready_ms for now in figures) / 1000)
+            await asyncio.sleep(GAUGES_SECONDS)
