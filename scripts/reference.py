@@ -1,4 +1,4 @@
-"""Writes docs/reference/config.md and metrics.md from the code; a test fails while they are stale."""
+"""Writes docs/reference/config.md, metrics.md and asyncapi.yaml from the code; a test fails while they are stale."""
 
 from pathlib import Path
 from typing import Any
@@ -6,6 +6,7 @@ from typing import Any
 from prometheus_client import Counter, Gauge, Histogram
 from pydantic import SecretStr
 
+from asyncapi import asyncapi_page
 from carom_callback.settings import CallbackSettings
 from carom_common.settings import EgressSettings, Settings, variable
 from carom_common.telemetry import metrics
@@ -82,7 +83,7 @@ def metrics_page() -> str:
     return METRICS_HEAD + "\n".join(rows) + "\n"
 
 
-PAGES = {"config.md": config_page, "metrics.md": metrics_page}
+PAGES = {"config.md": config_page, "metrics.md": metrics_page, "asyncapi.yaml": asyncapi_page}
 
 
 def main() -> None:
