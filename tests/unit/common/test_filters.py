@@ -1,7 +1,7 @@
 import pytest
 
 from carom_common.contracts.job import Status
-from carom_common.domain.filters import Filter, JobHead, index_fits, job_fits, state_fits, walks
+from carom_common.domain.filters import Filter, JobHead, decode_head, index_fits, job_fits, state_fits, walks
 
 
 def state(**fields: str) -> dict[str, str]:
@@ -90,3 +90,12 @@ def test_jobs_fit_by_host_and_all_labels() -> None:
 )
 def test_index_entries_of_a_dead_job(name: str, fits: bool) -> None:
     assert index_fits(name, state()) is fits
+
+
+@pytest.mark.parametrize(
+    ("callback", "wanted"),
+    [('"callback":{"url":"http://a/","events":["attempt"]}', True), ('"callback":null', False)],
+)
+def test_the_long_form_of_a_callback_is_read(callback: str, wanted: bool) -> None:
+    head = decode_head(f'{{"targetUrl":"http://a/","callbackUrl":null,{callback}}}'.encode())
+    assert head.calls_back is wanted

@@ -2,10 +2,10 @@
 
 import hashlib
 from collections.abc import Mapping
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import msgspec
-from msgspec import Raw, Struct
+from msgspec import Struct
 
 from carom_common.contracts.job import FINAL_STATUSES, Priority, Status
 from carom_common.domain.destinations import destination_of
@@ -75,7 +75,7 @@ class JobHead(Struct, frozen=True, rename="camel"):
     labels: dict[str, str] = {}
     priority: Priority = "normal"
     callback_url: str | None = None
-    callback: Raw | None = None
+    callback: dict[str, Any] | None = None  # never Raw | None: msgspec takes only null for that
 
     @property
     def calls_back(self) -> bool:
