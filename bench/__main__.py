@@ -1,7 +1,8 @@
 """`make bench`: measures Carom on this machine, beside its peers where they are there.
 
 Parts: compare (../shared/bench), own (Carom alone; also in place of compare where that is not possible),
-retries (lateness), backlog (drain and memory), lists (first pages; only when it is named). Without a part all others.
+accepting (single posts and batches, lateness of delayed jobs), retries (lateness), backlog (drain and memory),
+lists (first pages; only when it is named). Without a part all others.
 """
 
 import argparse
@@ -13,7 +14,7 @@ from collections.abc import Callable, Iterator
 from types import FrameType
 from typing import Any
 
-from bench import backlog, compare, lists, own, peers, report, retries
+from bench import accepting, backlog, compare, lists, own, peers, report, retries
 from bench.report import say
 from devstack.errors import DevstackError
 from devstack.lock import FileLock, held_text
@@ -21,7 +22,7 @@ from devstack.paths import RUN_DIR
 from devstack.ports import API, is_free
 from devstack.run import LOCK
 
-PARTS = ("compare", "own", "retries", "backlog", "lists")
+PARTS = ("compare", "own", "accepting", "retries", "backlog", "lists")
 _LOCK = RUN_DIR / "bench.lock"
 
 
@@ -78,7 +79,7 @@ def _refuse_beside_others(lock: FileLock) -> None:
 
 
 def _parts(options: argparse.Namespace) -> list[str]:
-    parts = set(options.parts) or {"retries", "backlog", "own" if options.own else "compare"}
+    parts = set(options.parts) or {"accepting", "retries", "backlog", "own" if options.own else "compare"}
     if "compare" in parts and (obstacle := peers.obstacle()):
         if "compare" in options.parts:
             raise DevstackError(obstacle)
@@ -95,6 +96,7 @@ def _measure(parts: list[str], o: argparse.Namespace) -> int:
             lambda: compare.measure(o.rounds, o.all, o.seconds, o.connections, o.rate),
         ),
         "own": (600 + o.seconds, lambda: own.measure(o.seconds, o.connections, o.rate)),
+        "accepting": (300 + 3 * o.seconds, lambda: accepting.measure(o.seconds)),
         "retries": (300 + o.retries // o.retry_rate, lambda: retries.measure(o.retries, o.retry_rate)),
         "backlog": (600 + o.backlog // 100, lambda: backlog.measure(o.backlog)),
         "lists": (300 + o.kept // 1000, lambda: lists.measure(o.kept)),

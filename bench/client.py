@@ -4,12 +4,14 @@ import asyncio
 import json
 import re
 import time
+from collections.abc import Mapping
 from types import TracebackType
 from typing import Any, Self
 from urllib.parse import urlsplit
 
 IDLE_SECONDS = 2
 """Less than a server keeps an idle connection open."""
+NO_HEADERS: Mapping[str, str] = {}
 _LENGTH = re.compile(rb"content-length: *(\d+)", re.I)
 
 
@@ -21,18 +23,18 @@ class Client:
         self._host, self._port = parts.hostname or "", parts.port or 80
         self._free: list[tuple[float, asyncio.StreamReader, asyncio.StreamWriter]] = []
 
-    async def request(self, method: str, path: str, body: bytes = b"", seconds: float = 30) -> tuple[int, bytes]:
+    async def request(
+        self, method: str, path: str, body: bytes = b"", headers: Mapping[str, str] = NO_HEADERS, seconds: float = 30
+    ) -> tuple[int, bytes]:
         """Status and body of the answer; ConnectionError or TimeoutError when there is none."""
         async with asyncio.timeout(seconds):
             reader, writer = await self._connection()
             try:
-                writer.write(
-                    f"{method} {path} HTTP/1.1\r\nhost: {self._host}\r\ncontent-type: application/json\r\n"
-                    f"content-length: {len(body)}\r\n\r\n".encode()
-                    + body
-                )
-                head = await reader.readuntil(b"\r\n\r\n")
-                length = _LENGTH.search(head)
+                more = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+                head = f"{method} {path} HTTP/1.1\r\nhost: {self._host}\r\ncontent-type: application/json\r\n{more}"
+                writer.write(f"{head}content-length: {len(body)}\r\n\r\n".encode() + body)
+                answer_head = await reader.readuntil(b"\r\n\r\n")
+                length = _LENGTH.search(answer_head)
                 answer = await reader.readexactly(int(length[1])) if length else b""
             except asyncio.IncompleteReadError as error:
                 writer.close()
@@ -41,12 +43,12 @@ class Client:
                 writer.close()
                 raise
         self._free.append((time.monotonic(), reader, writer))
-        return int(head[9:12]), answer
+        return int(answer_head[9:12]), answer
 
-    async def post(self, path: str, body: bytes) -> tuple[int, bytes]:
+    async def post(self, path: str, body: bytes, headers: Mapping[str, str] = NO_HEADERS) -> tuple[int, bytes]:
         """The same for what a measurement counts: status 0 when there is no answer."""
         try:
-            return await self.request("POST", path, body)
+            return await self.request("POST", path, body, headers)
         except (OSError, TimeoutError):
             return 0, b""
 

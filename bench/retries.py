@@ -119,13 +119,13 @@ async def _told(client: Client, path: str, arrivals: list[float]) -> tuple[int |
     end = time.monotonic() + WAIT_SECONDS
     while time.monotonic() < end and len(arrivals) < 2:
         if arrivals and (document := await client.get(path))["nextAttemptAt"]:
-            told = _ms(document["nextAttemptAt"])
-            return told, told - _ms(document["attemptsLog"][0]["timestamp"])
+            told = ms_of(document["nextAttemptAt"])
+            return told, told - ms_of(document["attemptsLog"][0]["timestamp"])
         await asyncio.sleep(POLL_SECONDS)
     return None, None
 
 
-def _ms(text: str) -> int:
+def ms_of(text: str) -> int:
     return round(datetime.fromisoformat(text).timestamp() * 1000)
 
 

@@ -63,6 +63,7 @@ async def test_body_of_a_completed_job(api: Api, target: Target) -> None:
                 "timestamp": "<time>",
                 "response": {"n": 1},
                 "error": "the target answered 503",
+                "reason": "http-5xx",
             },
             {"attempt": 2, "statusCode": 201, "success": True, "timestamp": "<time>", "response": {"n": 2}},
         ],

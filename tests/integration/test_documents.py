@@ -193,18 +193,34 @@ async def test_typed(api: Api, target: Target) -> None:
         "callbackUrl": callback.url,
         "maxRetries": 1,
         "retryDelay": 1000,
+        "priority": "normal",
+        "labels": {},
+        "success": {"statuses": ["2xx"]},
+        "scheduledAt": None,
+        "expiresAt": None,
         "timeout": 5000,
         "retry": {"strategy": "fixed", "maxDelay": 1000, "jitter": "none", "statuses": [503]},
         "followRedirects": True,
         "attempts": 2,
+        "earlierAttempts": 0,
         "generation": 1,
         "createdAt": "<time>",
         "updatedAt": "<time>",
         "completedAt": "<time>",
         "nextAttemptAt": None,
         "error": "",
+        "reason": None,
+        "waitReason": None,
         "response": {"status": 200, "body": {"ok": True}},
         "callback": {"status": "delivered", "attempts": 1, "lastError": None, "nextAttemptAt": None},
+        "callbackRequest": {
+            "url": callback.url,
+            "method": "POST",
+            "headers": {},
+            "events": ["completed", "failed", "cancelled", "expired"],
+            "retry": None,
+            "timeout": None,
+        },
         "attemptsLog": [
             {
                 "attempt": 1,
@@ -213,7 +229,9 @@ async def test_typed(api: Api, target: Target) -> None:
                 "timestamp": "<time>",
                 "response": {"ok": False},
                 "error": "the target answered 503",
+                "generation": 1,
                 "durationMs": durations[0],
+                "reason": "http-5xx",
             },
             {
                 "attempt": 2,
@@ -221,7 +239,9 @@ async def test_typed(api: Api, target: Target) -> None:
                 "success": True,
                 "timestamp": "<time>",
                 "response": {"ok": True},
+                "generation": 1,
                 "durationMs": durations[1],
+                "reason": None,
             },
         ],
     }
@@ -246,6 +266,43 @@ async def test_a_queued_job_typed(api: Api, target: Target, stack: Stack) -> Non
     assert shown["callback"] == {"status": "pending", "attempts": 0, "lastError": None, "nextAttemptAt": None}
     done = await api.wait_for_status(job_id, "completed")
     assert list(done) == list(shown)
+
+
+async def test_what_was_asked_for_is_shown(api: Api, target: Target) -> None:
+    """Schedule, expiry and the long form of the callback; secrets are redacted, in the typed document alone."""
+    callback = {
+        "url": target.endpoint().url,
+        "method": "PUT",
+        "headers": {"X-Two": "2", "Authorization": "Bearer hidden"},
+        "events": ["failed", "expired"],
+        "retry": {"maxRetries": 2, "strategy": "fixed"},
+        "timeout": 700,
+    }
+    fields = {
+        "targetUrl": target.endpoint().url,
+        "callback": callback,
+        "headers": {"X-Api-Key": "hidden", "X-One": "1"},
+        "delay": 3_600_000,
+        "ttl": 7_200_000,
+        "labels": {"team": "billing"},
+        "priority": "high",
+    }
+    answer = await api.post(fields)
+    assert answer.status_code == 202, answer.text
+    job_id = answer.json()["jobId"]
+    shown = await api.typed(job_id)
+    assert shown["status"] == "scheduled"
+    assert shown["scheduledAt"] == shown["nextAttemptAt"]
+    assert shown["scheduledAt"] < shown["expiresAt"]
+    assert shown["callbackUrl"] == callback["url"]
+    defaults = {"retryDelay": 5000, "maxDelay": 36_000_000, "jitter": "none"}
+    assert shown["callbackRequest"] == callback | {
+        "headers": {"X-Two": "2", "Authorization": "[redacted]"},
+        "retry": defaults | {"maxRetries": 2, "strategy": "fixed"},
+    }
+    assert shown["headers"] == {"X-Api-Key": "[redacted]", "X-One": "1"}
+    assert (shown["labels"], shown["priority"]) == ({"team": "billing"}, "high")
+    assert (await api.seed(job_id))["headers"] == fields["headers"]
 
 
 async def test_documents_are_json_to_the_letter(api: Api, target: Target) -> None:

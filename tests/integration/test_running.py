@@ -113,7 +113,7 @@ async def test_metrics_count_what_happens(
     assert moved("carom_attempt_duration_seconds_count") == 5
     assert moved("carom_job_duration_seconds_count", "completed") == 2
     assert moved("carom_job_duration_seconds_count", "failed") == 2
-    assert moved("carom_retries_total", "5xx") == 1
+    assert moved("carom_retries_total", "http-5xx") == 1
     assert moved("carom_lateness_seconds_count") == 1
     outcomes = ("delivered", "retried", "exhausted", "gone", "refused")
     assert {name: moved("carom_callbacks_total", name) for name in outcomes} == {

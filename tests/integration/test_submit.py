@@ -182,7 +182,17 @@ OUT_OF_LIMITS: list[tuple[dict[str, Any], str]] = [
     ({"targetUrl": 7}, "/targetUrl"),
     ({"callbackUrl": 7}, "/callbackUrl"),
     ({"callbackUrl": False}, "/callbackUrl"),
-    ({"priority": "high"}, "/priority"),
+    ({"priority": "urgent"}, "/priority"),
+    ({"success": {"statuses": ["600"]}}, "/success/statuses/0"),
+    ({"labels": {"a b": "x"}}, "/labels/a b"),
+    ({"labels": {"a": "-"}}, "/labels/a"),
+    ({"delay": -1}, "/delay"),
+    ({"delay": 5, "runAt": "2020-01-01T00:00:00Z"}, "/delay"),
+    ({"runAt": "tomorrow"}, "/runAt"),
+    ({"expiresAt": "2020-01-01T00:00:00Z"}, "/expiresAt"),
+    ({"ttl": 1000, "delay": 2000}, "/ttl"),
+    ({"callback": {"url": "http://127.0.0.1:9/", "events": ["done"]}}, "/callback/events/0"),
+    ({"callback": {"url": "http://127.0.0.1:9/"}}, "/callback"),
     ({"target_url": NOWHERE}, "/target_url"),
     ({"a/b~c": 1}, "/a~1b~0c"),
 ]
@@ -256,7 +266,7 @@ async def test_bad_header_names_and_values_are_refused(api: Api) -> None:
 async def test_required_fields(api: Api) -> None:
     """targetUrl is required, and so is callbackUrl, which only an explicit null waives."""
     assert await refused(api, without("targetUrl")) == {"/targetUrl": "is required"}
-    assert await refused(api, without("callbackUrl")) == {"/callbackUrl": "is required"}
+    assert (await refused(api, without("callbackUrl")))["/callbackUrl"].startswith("is required")
     assert (await api.post(job(callbackUrl=None))).status_code == 202
 
 
@@ -341,9 +351,8 @@ async def test_unknown_paths_and_methods(api: Api) -> None:
     for path in ("/api/job/nonsense", "/api/jobs/%7Bx%7D", "/api/jobs/" + "0" * 5000, f"/api/job/{uuid.uuid4()}x"):
         check_problem(await api.http.get(path), 404)
     for method, path, allowed in (
-        ("GET", "/api/jobs", {"POST"}),
-        ("DELETE", "/api/jobs", {"POST"}),
-        ("POST", f"/api/jobs/{uuid.uuid4()}", {"GET", "HEAD"}),
+        ("DELETE", "/api/jobs", {"GET", "HEAD", "POST"}),
+        ("PATCH", f"/api/jobs/{uuid.uuid4()}", {"DELETE", "GET", "HEAD"}),
         ("PUT", f"/api/job/{uuid.uuid4()}", {"GET", "HEAD"}),
     ):
         answer = await api.http.request(method, path)

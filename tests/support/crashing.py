@@ -18,7 +18,8 @@ from typing import Any
 from carom_common.adapters.amqp.acks import AckBatch
 from carom_common.adapters.amqp.publisher import Publisher
 from carom_common.adapters.egress.client import EgressClient
-from carom_common.adapters.store import store
+from carom_common.adapters.store import idempotency, store
+from carom_common.adapters.store.acts import Acted, Acts
 from carom_common.adapters.store.store import Store
 from carom_common.topology import DEAD
 
@@ -29,6 +30,9 @@ POINTS = {
     "executor": ("after-claim", "after-call", "after-settle", "after-publish", "after-dead-letter", "before-ack"),
     "callback": ("after-claim", "after-call", "after-settle", "after-publish", "before-ack"),
 }
+
+ACT_POINTS = ("after-act", "after-tell", "after-publish")
+"""Where intake is killed while it acts on jobs that exist."""
 
 Passed = Callable[[tuple[Any, ...], Any], bool]
 """Whether a call with these arguments and this result counts."""
@@ -68,6 +72,10 @@ def light(service: str, point: str, fuse: Fuse) -> None:
     match service, point:
         case "intake", "after-record":
             at(Store, "record_queued")
+        case "intake", "after-act":
+            at(Acts, "act", lambda _, acted: isinstance(acted, Acted))
+        case "intake", "after-tell":
+            at(Acts, "tell")
         case "executor", "after-claim":
             at(Store, "claim", lambda _, claim: bool(claim.verdict == "run"))
         case "callback", "after-claim":
@@ -119,6 +127,7 @@ def keep_trace(path: Path) -> None:
 def main() -> None:
     service, point, nth, trace = sys.argv[1:]
     store.LEASE_MS = LEASE_MS
+    idempotency.HOLD_MS = LEASE_MS
     keep_trace(Path(trace))  # first, so that a settle is noted before its fuse burns
     light(service, point, Fuse(int(nth)))
     sys.argv = [f"carom-{service}"]

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from carom_common import work
+from carom_common.adapters.store.store import Renewal
 from carom_common.contracts.job import Job
 from carom_common.contracts.message import ExecuteMessage, Undecodable
 from carom_common.domain.clock import now_ms
@@ -65,13 +66,16 @@ class Steps:
     async def hop(self, task: Work[ExecuteMessage]) -> None:
         self.hopped.append(task.message.job_id)
 
+    async def hold(self, task: Work[ExecuteMessage], reason: str, delay_ms: int | None) -> None:
+        self.hopped.append(task.message.job_id)
+
     async def park(self, delivery: Any, reason: str) -> None:
         self.parked.append(delivery.message_id)
 
-    async def renew(self, lease: Any) -> bool:
-        return True
+    async def renew(self, task: Work[ExecuteMessage]) -> Renewal:
+        return Renewal.KEPT
 
-    async def release(self, lease: Any) -> None: ...
+    async def release(self, task: Work[ExecuteMessage]) -> None: ...
 
 
 def loop_of(steps: Steps, concurrency: int = 2, held: int = 1) -> WorkLoop[ExecuteMessage]:

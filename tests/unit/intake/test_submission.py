@@ -4,26 +4,27 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from carom_common.contracts.job import RetryPolicy
 from carom_intake.domain.submission import InvalidSubmission, parse_submission
 
+NOW = 1_700_000_000_000
 VALID: dict[str, Any] = {"targetUrl": "https://example.com/hook", "callbackUrl": "https://example.com/cb"}
 
 
 def problems(**fields: Any) -> dict[str, str]:
     body = {name: value for name, value in {**VALID, **fields}.items() if value is not ...}
     try:
-        parse_submission(json.dumps(body).encode())
+        parse_submission(json.dumps(body).encode(), NOW)
     except InvalidSubmission as error:
         return {problem.pointer: problem.detail for problem in error.problems}
     return {}
 
 
 def test_defaults_are_the_seeds() -> None:
-    job = parse_submission(json.dumps(VALID).encode())
+    job = parse_submission(json.dumps(VALID).encode(), NOW).job
     assert (job.method, job.headers, bytes(job.payload), job.max_retries, job.retry_delay) == (
         "GET",
         {},
@@ -94,7 +95,7 @@ def test_all_problems_are_told_at_once() -> None:
         "/headers/X~1~0",
         "/surprise",
     }
-    assert found["/callbackUrl"] == "is required"
+    assert found["/callbackUrl"].startswith("is required")
     assert "unknown field" in found["/surprise"]
     assert "10" in found["/maxRetries"], "the limit is named"
     assert "got 11" in found["/maxRetries"], "the value is named"
@@ -173,14 +174,14 @@ def test_headers_have_a_bound_in_number_and_size() -> None:
 )
 def test_what_is_no_json_object_is_one_problem_of_the_whole(body: bytes) -> None:
     with pytest.raises(InvalidSubmission) as caught:
-        parse_submission(body)
+        parse_submission(body, NOW)
     assert [problem.pointer for problem in caught.value.problems] == [""]
 
 
 def test_a_broken_body_full_of_brackets_and_quotes_is_refused_at_once() -> None:
     """Looking for strings in what is no JSON would take quadratic time: minutes for a body of the allowed size."""
     with pytest.raises(InvalidSubmission):
-        parse_submission(b'{"payload":' + b"[" * 201 + b'"' + b'\\"' * 150_000)
+        parse_submission(b'{"payload":' + b"[" * 201 + b'"' + b'\\"' * 150_000, NOW)
 
 
 def test_the_number_of_problems_is_bounded() -> None:
@@ -197,12 +198,13 @@ def test_brackets_in_text_are_not_nesting() -> None:
 @given(st.binary(max_size=300))
 def test_no_body_breaks_the_parser(body: bytes) -> None:
     with pytest.raises(InvalidSubmission):
-        parse_submission(body)
+        parse_submission(body, NOW)
 
 
 SCALARS = st.none() | st.booleans() | st.integers() | st.text()
 
 
+@settings(deadline=None)
 @given(st.recursive(SCALARS, lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner)))
 def test_no_json_value_of_a_field_breaks_the_parser(value: Any) -> None:
     for field in ("targetUrl", "callbackUrl", "method", "headers", "maxRetries", "retry", "timeout", "followRedirects"):

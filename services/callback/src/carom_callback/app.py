@@ -4,7 +4,7 @@ import asyncio
 
 from carom_callback.settings import CallbackSettings
 from carom_callback.signature import signing_key
-from carom_callback.subscribers import CallbackSteps
+from carom_callback.subscribers import CallbackSteps, place
 from carom_common.adapters.amqp.publisher import Publisher
 from carom_common.adapters.egress.client import EgressClient
 from carom_common.adapters.egress.transport import GuardedTransport
@@ -26,6 +26,6 @@ async def serve(settings: CallbackSettings, stop: asyncio.Event) -> None:
         key = signing_key(secret.get_secret_value()) if secret else None
         return CallbackSteps(store, publisher, egress, settings.callback_timeout, settings.callback_delays, key)
 
-    limits = Limits(WEIGHTS, settings.callback_concurrency, settings.callback_max_held, CRASHED_CALLBACK_QUEUE)
-    await consume_until(stop, "callback", settings, steps, limits)
+    limits = Limits(WEIGHTS, settings.callback_concurrency, settings.callback_max_held, CRASHED_CALLBACK_QUEUE, False)
+    await consume_until(stop, "callback", settings, steps, limits, place)
     await egress.close()

@@ -9,7 +9,7 @@ from msgspec import Raw, Struct
 
 from carom_callback.signature import sign
 from carom_common.contracts.message import Attempt, CallbackMessage
-from carom_common.domain.backoff import HONOURED_STATUSES, retry_after_ms
+from carom_common.domain.backoff import HONOURED_STATUSES, backoff_ms, retry_after_ms
 from carom_common.domain.buckets import nearest
 from carom_common.domain.clock import rfc3339
 from carom_common.version import USER_AGENT
@@ -64,21 +64,30 @@ def webhook_body(message: CallbackMessage) -> bytes:
 
 def webhook_id(message: CallbackMessage) -> str:
     """The same in every repeat of one outcome, so that receivers can deduplicate."""
+    if message.event == "attempt":
+        return f"{message.job_id}_{message.generation}_attempt_{len(message.attempts)}"
     return f"{message.job_id}_{message.generation}_{message.status}"
 
 
 def webhook_headers(message: CallbackMessage, body: bytes, now_seconds: int, key: bytes | None) -> dict[str, str]:
     """Standard Webhooks headers; signed when there is a key."""
     identity = webhook_id(message)
-    headers = {
+    own = {
         "Content-Type": "application/json",
         "User-Agent": USER_AGENT,
         "webhook-id": identity,
         "webhook-timestamp": str(now_seconds),
     }
     if key is not None:
-        headers["webhook-signature"] = sign(key, identity, now_seconds, body)
-    return headers
+        own["webhook-signature"] = sign(key, identity, now_seconds, body)
+    target = message.job.callback
+    if target is None or not target.headers:
+        return own
+    ours = {name.lower() for name in own} - {"user-agent"}
+    given = {name: value for name, value in target.headers.items() if name.lower() not in ours}
+    if any(name.lower() == "user-agent" for name in given):
+        del own["User-Agent"]
+    return {**own, **given}
 
 
 class Decision(NamedTuple):
@@ -120,7 +129,7 @@ def judge_failure(
 ) -> Decision:
     """No answer: tried again, unless trying again cannot help."""
     if not retryable:
-        return Decision("failed", "refused", 0, 0, error, True)
+        return Decision("failed", "refused", 0, 0, error, message.event == "final")
     return _again(message, error, None, delays, now, rng)
 
 
@@ -132,20 +141,27 @@ def _again(
     now: int,
     rng: random.Random | None,
 ) -> Decision:
-    if message.callback_attempt > len(delays):
-        return Decision("failed", "exhausted", 0, 0, f"{error} ({message.callback_attempt} attempts)", True)
-    if asked is None:
-        delay = delays[message.callback_attempt - 1] * 1000 * (rng or random).uniform(1 - JITTER, 1 + JITTER)
-        wait = nearest(delay, LONGEST_RETRY_AFTER_MS)
-    else:
+    failed = message.callback_attempt
+    target = message.job.callback
+    retry = target.retry if target is not None else None
+    if failed > (len(delays) if retry is None else retry.max_retries):
+        # An attempt's outcome is news: it grows stale, and nobody redrives it.
+        dead = message.event == "final"
+        return Decision("failed", "exhausted", 0, 0, f"{error} ({failed} attempts)", dead)
+    if asked is not None:
         wait = max(1, min(asked, LONGEST_RETRY_AFTER_MS))
+    elif retry is not None:
+        wait = backoff_ms(retry.policy, retry.retry_delay, failed, rng)
+    else:
+        delay = delays[failed - 1] * 1000 * (rng or random).uniform(1 - JITTER, 1 + JITTER)
+        wait = nearest(delay, LONGEST_RETRY_AFTER_MS)
     return Decision("pending", "retried", now + wait, wait, error, False)
 
 
-def crash_loop() -> Decision:
+def crash_loop(message: CallbackMessage) -> Decision:
     """The outcome of a callback that the broker gave up on."""
     error = "crash-loop: the callback was delivered too often without an outcome"
-    return Decision("failed", "exhausted", 0, 0, error, True)
+    return Decision("failed", "exhausted", 0, 0, error, message.event == "final")
 
 
 def retry_message(message: CallbackMessage, eta: int) -> CallbackMessage:

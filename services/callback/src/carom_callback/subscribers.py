@@ -7,10 +7,12 @@ from carom_callback import domain
 from carom_common.adapters.amqp.publisher import Publisher
 from carom_common.adapters.egress.client import EgressClient, OutboundRequest
 from carom_common.adapters.egress.errors import EgressError
-from carom_common.adapters.store.store import Claim, Lease, Store
+from carom_common.adapters.store.store import Claim, Renewal, Store
 from carom_common.contracts.message import CallbackMessage, decode_callback, encode
 from carom_common.domain.buckets import SHORTEST, largest_within
+from carom_common.domain.circuit import tells_presence
 from carom_common.domain.clock import now_ms
+from carom_common.gate import Place
 from carom_common.steps import FourSteps, Publish
 from carom_common.telemetry import metrics
 from carom_common.telemetry.logging import get_logger
@@ -27,6 +29,12 @@ from carom_common.work import Work
 log = get_logger()
 
 _outcomes = {name: metrics.callbacks.labels(name) for name in ("delivered", "retried", "exhausted", "gone", "refused")}
+
+
+def place(message: CallbackMessage) -> Place:
+    """What the gate asks of a message."""
+    target = message.job.calls_back
+    return Place(message.tenant, target.url if target is not None else "", {}, 0)
 
 
 class CallbackSteps(FourSteps[CallbackMessage, domain.Decision]):
@@ -64,23 +72,31 @@ class CallbackSteps(FourSteps[CallbackMessage, domain.Decision]):
         text = error.decode("utf-8", "replace")
         return domain.Decision(status.decode(), "retried", int(eta), wait, text, dead == b"1")
 
-    async def renew(self, lease: Lease) -> bool:
-        return await self._store.renew_callback(lease)
+    async def renew(self, work: Work[CallbackMessage]) -> Renewal:
+        if work.message.event == "attempt":
+            return await self._store.renew_event(work.message, work.lease)
+        return await self._store.renew_callback(work.lease)
 
-    async def release(self, lease: Lease) -> None:
-        await self._store.release_callback(lease)
+    async def release(self, work: Work[CallbackMessage]) -> None:
+        if work.message.event == "attempt":
+            await self._store.release_event(work.message, work.lease)
+        else:
+            await self._store.release_callback(work.lease)
 
     async def call(self, work: Work[CallbackMessage]) -> domain.Decision:
         message = work.message
         if work.crash_loop:
-            decision = domain.crash_loop()
+            decision = domain.crash_loop(message)
             status = None
         else:
+            target = message.job.calls_back
+            assert target is not None  # or nobody publishes a callback
             body = domain.webhook_body(message)
             headers = domain.webhook_headers(message, body, int(time.time()), self._key)
-            request = OutboundRequest("POST", message.job.callback_url or "", headers, body, self._timeout)
+            timeout = self._timeout if target.timeout is None else target.timeout / 1000
+            request = OutboundRequest(target.method, target.url, headers, body, timeout)
             started = time.perf_counter()
-            decision, status = await self._send(message, request)
+            decision, status = await self._send(work, request)
             metrics.callback_seconds.observe(time.perf_counter() - started)
         _outcomes[decision.outcome].inc()
         report = log.info if decision.status == "delivered" else log.warning
@@ -96,11 +112,14 @@ class CallbackSteps(FourSteps[CallbackMessage, domain.Decision]):
         )
         return decision
 
-    async def _send(self, message: CallbackMessage, request: OutboundRequest) -> tuple[domain.Decision, int | None]:
+    async def _send(self, work: Work[CallbackMessage], request: OutboundRequest) -> tuple[domain.Decision, int | None]:
+        message = work.message
         try:
             response = await self._egress.send(request)
         except EgressError as error:
+            work.answered = tells_presence(error.reason)
             return domain.judge_failure(message, str(error), error.retryable, self._delays, now_ms()), None
+        work.answered = True
         retry_after = response.headers.get("retry-after")
         return domain.judge_answer(message, response.status, retry_after, self._delays, now_ms()), response.status
 

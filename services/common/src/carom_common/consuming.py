@@ -11,12 +11,15 @@ from typing import NamedTuple
 from carom_common.adapters.amqp.consumer import Consumer
 from carom_common.adapters.amqp.declare import Topology
 from carom_common.adapters.amqp.publisher import Publisher
+from carom_common.adapters.store.control import ControlStore
 from carom_common.adapters.store.store import Store
 from carom_common.admin import Health, admin_server
+from carom_common.control import Control
+from carom_common.gate import Gate, Place
 from carom_common.runtime import background, listen, process_token, watch
-from carom_common.settings import Settings
+from carom_common.settings import Settings, rule_book
 from carom_common.telemetry.logging import get_logger
-from carom_common.work import M, Steps, WorkLoop
+from carom_common.work import M, Steps, Work, WorkLoop
 
 CRASHED_PREFETCH = 8
 
@@ -24,12 +27,16 @@ log = get_logger()
 
 
 class Limits(NamedTuple):
-    """Queues with the weight of their turns, and how much one process takes from each of them."""
+    """Queues with the weight of their turns, and how much one process takes from each of them.
+
+    `limited`: limits of destinations and pauses hold here, not only open circuits.
+    """
 
     weights: Mapping[str, int]
     concurrency: int
     max_held: int
     crashed_queue: str
+    limited: bool
 
 
 async def consume_until(
@@ -38,6 +45,7 @@ async def consume_until(
     settings: Settings,
     make_steps: Callable[[Store, Publisher], Steps[M]],
     limits: Limits,
+    place: Callable[[M], Place],
 ) -> None:
     """Consume until `stop` is set, then drain within the shutdown timeout."""
     url = settings.rabbitmq_url.get_secret_value()
@@ -46,8 +54,12 @@ async def consume_until(
     publisher = Publisher(url, f"carom-{name}", topology.declare)
     steps = make_steps(store, publisher)
     give_back_after = settings.consumer_timeout / 4
-    work = WorkLoop(steps, process_token(), limits.weights, limits.concurrency, limits.max_held, give_back_after)
-    prefetch = dict.fromkeys(limits.weights, limits.concurrency + limits.max_held)
+    process = process_token()
+    control = Control(ControlStore(store.batcher, process), rule_book(settings))
+    gate: Gate[Work[M]] = Gate(control, limits.concurrency, lambda work: place(work.message), limited=limits.limited)
+    work = WorkLoop(steps, process, limits.weights, limits.concurrency, limits.max_held, give_back_after, gate)
+    # Twice the slots: as many may wait for their destination.
+    prefetch = dict.fromkeys(limits.weights, 2 * limits.concurrency + limits.max_held)
     prefetch[limits.crashed_queue] = CRASHED_PREFETCH
     consumer = Consumer(url, f"carom-{name}", prefetch, work.on_delivery, topology.declare)
     checks = {
@@ -57,6 +69,15 @@ async def consume_until(
     }
     health = Health(checks, required=frozenset({"broker", "consumer"}))
 
+    def on_pause(paused: bool) -> None:
+        consumer.paused = paused and limits.limited
+        if consumer.paused:
+            log.info("consumer_paused")
+        elif limits.limited:
+            log.info("consumer_resumed")
+
+    control.on_all_paused = on_pause
+
     async def consume() -> None:
         await topology.declare_when_up()
         log.info("consumer_started", concurrency=limits.concurrency)
@@ -64,10 +85,13 @@ async def consume_until(
 
     admin = admin_server(health, settings.host, settings.admin_port)
     async with background(
-        admin.serve(sockets=[listen(admin, "the admin port")]),
+        admin.serve(sockets=[listen(settings.host, settings.admin_port, "the admin port")]),
         publisher.run(),
         watch(store, health),
         work.keep_leases(lambda: health.beat("leases")),
+        work.look_for_room(),
+        control.run(),
+        gate.run(),
         consume(),
     ):
         await stop.wait()
@@ -75,6 +99,7 @@ async def consume_until(
         log.info("draining", timeout=settings.shutdown_timeout)
         await consumer.drain()
         handed_back = await work.drain(settings.shutdown_timeout)
+        await gate.close()
         await consumer.close()
         log.info("consumer_stopped", handed_back=handed_back)
     await store.close()

@@ -13,11 +13,12 @@ from typing import Any
 import uvloop
 
 from carom_common.adapters.store.store import Store, StoreUnavailable
-from carom_common.admin import EmbeddedServer, Health
+from carom_common.admin import Health
 from carom_common.settings import Settings
 from carom_common.telemetry.logging import configure_logging, get_logger
 
 WATCH_SECONDS = 1.0
+BACKLOG = 4096
 
 log = get_logger()
 
@@ -78,18 +79,17 @@ async def _coroutine(loop: Awaitable[None]) -> None:
     await loop
 
 
-def listen(server: EmbeddedServer, what: str) -> socket.socket:
-    """Bind the server's port; raises OSError with one clear line when that is not possible."""
-    config = server.config
-    family = socket.AF_INET6 if config.host and ":" in config.host else socket.AF_INET
+def listen(host: str, port: int, what: str) -> socket.socket:
+    """Bind a port; raises OSError with one clear line when that is not possible."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
     sock = socket.socket(family, socket.SOCK_STREAM)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
-        sock.bind((config.host, config.port))
+        sock.bind((host, port))
     except OSError as error:
         sock.close()
-        raise OSError(f"cannot listen on {config.host}:{config.port} for {what}: {error.strerror}") from error
-    sock.listen(config.backlog)
+        raise OSError(f"cannot listen on {host}:{port} for {what}: {error.strerror}") from error
+    sock.listen(BACKLOG)
     return sock
 
 
@@ -107,6 +107,7 @@ async def watch(store: Store, health: Health) -> None:
                 log.warning("store_away", reason=reason)
             last = reason
         else:
+            store.tally.tell()
             if last:
                 log.info("store_back")
             last = ""

@@ -13,6 +13,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from carom_common.contracts.job import MAX_TIMEOUT_MS
 from carom_common.domain.address_policy import AddressPolicy
+from carom_common.domain.rules import MAX_CONCURRENCY, Limits, RuleBook, parse_rules
 from carom_common.telemetry.logging import LogFormat, LogLevel
 
 HOLD_SECONDS = 1.0
@@ -31,6 +32,14 @@ def _url(*schemes: str) -> Any:
         return value
 
     return AfterValidator(check)
+
+
+def _check_rules(value: str) -> str:
+    parse_rules(value)
+    return value
+
+
+_rules = AfterValidator(_check_rules)
 
 
 def split_list(value: Any) -> Any:
@@ -74,11 +83,34 @@ class Settings(BaseSettings):
         le=31_536_000,
         description="Seconds that the record of a dead-lettered or unfinished job is kept.",
     )
+    destinations: Annotated[str, _rules] = Field(
+        "",
+        description="Rules by host, as JSON: each a body of `PUT /api/destinations/{host}`, which wins.",
+    )
+    destination_concurrency: int = Field(
+        50, ge=1, le=MAX_CONCURRENCY, description="Calls at once to one destination, by all executors together."
+    )
+    circuit_failures: int = Field(
+        10, ge=0, le=10_000, description="Calls in a row that find nobody, after which a circuit opens; 0: never."
+    )
+    circuit_open: float = Field(
+        30, ge=1, le=3600, description="Seconds that an open circuit holds calls back before one tries again."
+    )
     consumer_timeout: float = Field(
         1800,
         description="The broker's `consumer_timeout` in seconds; must exceed the longest job timeout, hold and margin.",
         ge=MAX_TIMEOUT_MS / 1000 + HOLD_SECONDS + CONSUMER_TIMEOUT_MARGIN,
     )
+
+
+def rule_book(settings: Settings) -> RuleBook:
+    """The rules of destinations as configured."""
+    default = Limits(
+        settings.destination_concurrency,
+        failures=settings.circuit_failures,
+        open_seconds=settings.circuit_open,
+    )
+    return RuleBook(default, parse_rules(settings.destinations))
 
 
 class EgressSettings(Settings):

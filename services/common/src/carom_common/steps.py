@@ -12,9 +12,10 @@ from carom_common.adapters.amqp.consumer import Delivery
 from carom_common.adapters.amqp.errors import BrokerError
 from carom_common.adapters.amqp.publisher import Publisher
 from carom_common.adapters.store.batch import StoreUnavailable
-from carom_common.adapters.store.store import Claim, Lease
+from carom_common.adapters.store.store import Claim, Renewal
 from carom_common.domain import buckets
 from carom_common.domain.clock import now_ms
+from carom_common.domain.pacing import growing_ms
 from carom_common.telemetry import metrics
 from carom_common.telemetry.logging import get_logger
 from carom_common.topology import CRASHED_QUEUES, DEAD, DEAD_QUEUES, DELAY, DELIVERY_LIMIT, delayed, parked_key
@@ -77,10 +78,10 @@ class FourSteps(ABC, Generic[M, O]):
         """The routing key of the queue that the message came from."""
 
     @abstractmethod
-    async def renew(self, lease: Lease) -> bool: ...
+    async def renew(self, work: Work[M]) -> Renewal: ...
 
     @abstractmethod
-    async def release(self, lease: Lease) -> None: ...
+    async def release(self, work: Work[M]) -> None: ...
 
     async def process(self, work: Work[M]) -> None:
         """Take a due delivery through the four steps."""
@@ -88,7 +89,15 @@ class FourSteps(ABC, Generic[M, O]):
             while (claim := await self._claim(work)).verdict == "run":
                 work.leased = True
                 work.crash_loop = work.delivery.queue in CRASHED_QUEUES or claim.claims > DELIVERY_LIMIT
-                outcome = await self.call(work)
+                try:
+                    work.calling = True
+                    outcome = await self.call(work)
+                except asyncio.CancelledError:
+                    if not work.resume_after_cancel():
+                        raise
+                    continue  # the job was cancelled: the claim says so
+                finally:
+                    work.calling = False
                 settled = await _until_stored(work, lambda outcome=outcome: self.settle(work, outcome))  # type: ignore[misc]
                 work.leased = False
                 if settled:
@@ -131,6 +140,31 @@ class FourSteps(ABC, Generic[M, O]):
                 await self._stand_back(work, claim)
         except Abandoned:
             return
+
+    async def hold(self, work: Work[M], reason: str, delay_ms: int | None) -> None:
+        """Put a message that may not begin now into a delay bucket, confirm, ack. Its job says why it waits."""
+        metrics.holds.labels(reason).inc()
+        try:
+            claim = await _until_stored(work, lambda: self.claim_held(work, reason))
+            if claim.verdict == "run":
+                delay = growing_ms(claim.holds) if delay_ms is None else delay_ms
+                if (expires := self.expires(work)) > 0:
+                    delay = min(delay, expires - now_ms())
+                await self._put_back(work, buckets.largest_within(delay) or buckets.SHORTEST, "held")
+            elif claim.verdict == "settled":
+                await self._finish(work, self.recorded(claim))
+            else:
+                await self._stand_back(work, claim)
+        except Abandoned:
+            return
+
+    async def claim_held(self, work: Work[M], reason: str) -> Claim:
+        """As `claim` asks; when the message is due, whoever looks at its job sees the reason."""
+        return await self.claim(work, ask_only=True)
+
+    def expires(self, work: Work[M]) -> int:
+        """When the job ends by itself, in Unix milliseconds; 0 for never."""
+        return 0
 
     async def park(self, delivery: Delivery, reason: str) -> None:
         """Publish an unreadable message to `carom.parked` with the reason, confirm, ack."""

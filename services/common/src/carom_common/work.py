@@ -6,19 +6,22 @@ and the redelivery attaches to it.
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from typing import Generic, Protocol, TypeVar
 
 from carom_common.adapters.amqp.consumer import Delivery
-from carom_common.adapters.store.store import Lease
+from carom_common.adapters.store.store import Lease, Renewal
 from carom_common.contracts.message import Undecodable
 from carom_common.domain.clock import now_ms
 from carom_common.domain.fair import WeightedTurns
+from carom_common.gate import Gate, Hold, Pass
 from carom_common.settings import HOLD_SECONDS
 from carom_common.telemetry import metrics
 from carom_common.telemetry.logging import get_logger
+from carom_common.topology import CRASHED_QUEUES
 
 RENEW_SECONDS = 3.0
+ROOM_SECONDS = 0.1
 FAILED_PAUSE_SECONDS = 5.0
 MAX_MESSAGE_BYTES = 8 * 1024 * 1024
 HOLD_MS = int(HOLD_SECONDS * 1000)
@@ -41,7 +44,20 @@ M = TypeVar("M", bound=Timed)
 class Work(Generic[M]):
     """One message on its way through the four steps. `delivery` changes when the message is delivered again."""
 
-    __slots__ = ("_copies", "arrived", "crash_loop", "delivery", "lease", "leased", "message")
+    __slots__ = (
+        "_cancelled",
+        "_copies",
+        "answered",
+        "arrived",
+        "calling",
+        "crash_loop",
+        "delivery",
+        "gate_pass",
+        "lease",
+        "leased",
+        "message",
+        "task",
+    )
 
     def __init__(self, message: M, delivery: Delivery, process: str) -> None:
         self.message = message
@@ -49,8 +65,18 @@ class Work(Generic[M]):
         self.arrived = asyncio.get_running_loop().time()
         self.lease = Lease(message.job_id, delivery.message_id, f"{process}/{delivery.message_id}")
         self.leased = False
+        self.calling = False
         self.crash_loop = False
+        self.gate_pass: Pass | None = None
+        self.answered: bool | None = None
+        """Whether the call found somebody; None while none was made."""
+        self.task: asyncio.Task[None] | None = None
         self._copies: tuple[Delivery, ...] = ()
+        self._cancelled = False
+
+    @property
+    def alive(self) -> bool:
+        return self.delivery.alive
 
     def attach(self, delivery: Delivery) -> None:
         """Take the same message delivered once more: after its channel went, or as a second copy beside the first."""
@@ -62,6 +88,20 @@ class Work(Generic[M]):
         for copy in self._copies:
             copy.ack()
         self.delivery.ack()
+
+    def cancel_call(self) -> None:
+        """Stop the call under way: its job was cancelled."""
+        if self.calling and self.task is not None:
+            self._cancelled = True
+            self.task.cancel()
+
+    def resume_after_cancel(self) -> bool:
+        """Whether a CancelledError is that of `cancel_call`; the task goes on then."""
+        cancelled, self._cancelled = self._cancelled, False
+        if cancelled and self.task is not None:
+            self.leased = False
+            self.task.uncancel()
+        return cancelled
 
     def requeue(self) -> None:
         for copy in (*self._copies, self.delivery):
@@ -80,12 +120,15 @@ class Steps(Protocol[M]):
     async def hop(self, work: Work[M]) -> None:
         """Put a message that is early back into a delay bucket."""
 
+    async def hold(self, work: Work[M], reason: str, delay_ms: int | None) -> None:
+        """Put a message that may not begin now into a delay bucket, for longer each time unless the delay is given."""
+
     async def park(self, delivery: Delivery, reason: str) -> None:
         """Keep an unreadable message, with the reason."""
 
-    async def renew(self, lease: Lease) -> bool: ...
+    async def renew(self, work: Work[M]) -> Renewal: ...
 
-    async def release(self, lease: Lease) -> None: ...
+    async def release(self, work: Work[M]) -> None: ...
 
 
 class WorkLoop(Generic[M]):
@@ -99,19 +142,26 @@ class WorkLoop(Generic[M]):
         concurrency: int,
         max_held: int,
         give_back_after: float,
+        gate: Gate[Work[M]] | None = None,
     ) -> None:
         self._steps = steps
         self._process = process
         self._concurrency = concurrency
         self._max_held = max_held
         self._give_back_after = give_back_after
+        self._gate = gate
         self._turns = WeightedTurns(weights)
         self._buffers: dict[str, deque[Work[M]]] = {queue: deque() for queue in weights}
         self._buffered = 0
         self._held: set[Work[M]] = set()
         self._running: dict[str, Work[M]] = {}
+        self._passed: deque[Work[M]] = deque()
+        """Through the gate, without a slot yet."""
+        self._put_back: dict[str, Work[M]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._draining = False
+        if gate is not None:
+            gate.on_ready, gate.on_hold = self._begin, self._hold_back
         metrics.in_flight.set_function(lambda: len(self._running))
         metrics.buffered.set_function(lambda: self._buffered)
         metrics.held.set_function(lambda: len(self._held))
@@ -120,7 +170,7 @@ class WorkLoop(Generic[M]):
         if self._draining:
             delivery.requeue()
             return
-        running = self._running.get(delivery.message_id)
+        running = self._running.get(delivery.message_id) or self._put_back.get(delivery.message_id)
         if running is not None:
             running.attach(delivery)
             return
@@ -156,19 +206,57 @@ class WorkLoop(Generic[M]):
         self._admit(work)
 
     def _admit(self, work: Work[M]) -> None:
-        if len(self._running) < self._concurrency and not self._buffered:
-            self._start(work)
+        if not self._buffered and self._may_take():
+            self._pass_gate(work)
         else:
             self._buffers[work.delivery.queue].append(work)
             self._buffered += 1
+
+    def _may_take(self) -> bool:
+        """Whether it makes sense to ask the gate about one more."""
+        if len(self._running) < self._concurrency:
+            return not self._passed
+        return self._gate is not None and self._gate.opens_reserve()
+
+    def _pass_gate(self, work: Work[M]) -> None:
+        if self._gate is None or work.delivery.queue in CRASHED_QUEUES:  # those are not called
+            self._begin(work)
+            return
+        verdict = self._gate.admit(work)
+        if verdict is True:
+            self._begin(work)
+        elif isinstance(verdict, Hold):
+            self._hold_back(work, verdict)
+
+    def _begin(self, work: Work[M]) -> None:
+        """Start a delivery that is through the gate as soon as there is a slot."""
+        if len(self._running) < self._concurrency or (self._gate is not None and self._gate.may_overdraw(work)):
+            self._start(work)
+        else:
+            self._passed.append(work)
+
+    def _hold_back(self, work: Work[M], hold: Hold) -> None:
+        other = self._put_back.get(work.lease.message_id)
+        if other is not None:
+            other.attach(work.delivery)
+            return
+        self._put_back[work.lease.message_id] = work
+        self._spawn(self._putting_back(work, hold))
+
+    async def _putting_back(self, work: Work[M], hold: Hold) -> None:
+        try:
+            await self._guard(self._steps.hold(work, hold.reason, hold.delay_ms), work)
+        finally:
+            del self._put_back[work.lease.message_id]
 
     def _start(self, work: Work[M]) -> None:
         running = self._running.get(work.lease.message_id)
         if running is not None:  # two copies came before the first of them began
             running.attach(work.delivery)
+            self._leave(work)
             return
         self._running[work.lease.message_id] = work
-        self._spawn(self._run(work))
+        work.task = self._spawn(self._run(work))
 
     async def _run(self, work: Work[M]) -> None:
         try:
@@ -176,7 +264,12 @@ class WorkLoop(Generic[M]):
         finally:
             work.leased = False
             del self._running[work.lease.message_id]
+            self._leave(work)
             self._start_next()
+
+    def _leave(self, work: Work[M]) -> None:
+        if self._gate is not None:
+            self._gate.done(work, work.answered)
 
     async def _guard(self, step: Awaitable[None], given: Work[M] | Delivery) -> None:
         """A step that breaks is a defect. Its message goes back after a pause, at most as often as crashes may."""
@@ -191,17 +284,24 @@ class WorkLoop(Generic[M]):
             asyncio.get_running_loop().call_later(FAILED_PAUSE_SECONDS, given.requeue)
 
     def _start_next(self) -> None:
-        while self._buffered and len(self._running) < self._concurrency and not self._draining:
+        while self._passed and len(self._running) < self._concurrency and not self._draining:
+            work = self._passed.popleft()
+            if work.alive:
+                self._start(work)
+            else:
+                self._leave(work)
+        while self._buffered and self._may_take() and not self._draining:
             queue = self._turns.pick([name for name, buffer in self._buffers.items() if buffer])
             work = self._buffers[queue].popleft()
             self._buffered -= 1
-            if work.delivery.alive:  # a dead one is in its queue again
-                self._start(work)
+            if work.alive:  # a dead one is in its queue again
+                self._pass_gate(work)
 
-    def _spawn(self, step: Awaitable[None]) -> None:
-        task = asyncio.ensure_future(step)
+    def _spawn(self, step: Coroutine[None, None, None]) -> asyncio.Task[None]:
+        task = asyncio.create_task(step)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        return task
 
     async def keep_leases(self, beat: Callable[[], None]) -> None:
         """Renew the leases of running work, and hand back what has waited too long for a slot; until cancelled."""
@@ -210,18 +310,26 @@ class WorkLoop(Generic[M]):
             beat()
             oldest = asyncio.get_running_loop().time() - RENEW_SECONDS
             due = [w for w in self._running.values() if w.leased and w.arrived < oldest]
-            for work, kept in zip(due, await asyncio.gather(*map(self._renew, due)), strict=True):
-                if not kept and work.leased:
+            for work, renewal in zip(due, await asyncio.gather(*map(self._renew, due)), strict=True):
+                if renewal is Renewal.CANCELLED:
+                    work.cancel_call()
+                elif renewal is Renewal.LOST and work.leased:
                     metrics.leases_lost.inc()
                     log.warning("lease_lost", job_id=work.message.job_id)
             self._give_back()
 
-    async def _renew(self, work: Work[M]) -> bool:
+    async def look_for_room(self) -> None:
+        """Look now and then whether proven hosts wait while all slots hang at others; until cancelled."""
+        while True:
+            await asyncio.sleep(ROOM_SECONDS)
+            self._start_next()
+
+    async def _renew(self, work: Work[M]) -> Renewal:
         try:
             async with asyncio.timeout(RENEW_SECONDS):
-                return await self._steps.renew(work.lease)
+                return await self._steps.renew(work)
         except Exception:
-            return True  # the store is away: nobody else can claim either
+            return Renewal.KEPT  # the store is away: nobody else can claim either
 
     def _give_back(self) -> None:
         # The broker closes a channel whose delivery stays unacked beyond its consumer timeout.
@@ -235,8 +343,11 @@ class WorkLoop(Generic[M]):
     async def drain(self, timeout: float) -> int:
         """Hand back what has not begun, wait for what runs, give up the leases of the rest; returns how many."""
         self._draining = True
-        for work in (*self._held, *(work for buffer in self._buffers.values() for work in buffer)):
+        waiting = self._gate.give_up() if self._gate is not None else []
+        buffered = (work for buffer in self._buffers.values() for work in buffer)
+        for work in (*self._held, *waiting, *self._passed, *buffered):
             work.requeue()
+        self._passed.clear()
         self._held.clear()
         for buffer in self._buffers.values():
             buffer.clear()
@@ -253,6 +364,6 @@ class WorkLoop(Generic[M]):
     async def _release(self, work: Work[M]) -> None:
         try:
             async with asyncio.timeout(2):
-                await self._steps.release(work.lease)
+                await self._steps.release(work)
         except Exception as error:
             log.warning("lease_not_released", job_id=work.message.job_id, reason=str(error))

@@ -10,7 +10,7 @@ from carom_common.consuming import Limits, consume_until
 from carom_common.domain.address_policy import AddressPolicy
 from carom_common.topology import CRASHED_EXECUTE_QUEUE, EXECUTE_QUEUES
 from carom_executor.settings import ExecutorSettings
-from carom_executor.subscribers import ExecuteSteps
+from carom_executor.subscribers import ExecuteSteps, place
 
 WEIGHTS = {EXECUTE_QUEUES["high"]: 8, EXECUTE_QUEUES["normal"]: 3, EXECUTE_QUEUES["low"]: 1, CRASHED_EXECUTE_QUEUE: 1}
 
@@ -23,6 +23,6 @@ async def serve(settings: ExecutorSettings, stop: asyncio.Event) -> None:
     def steps(store: Store, publisher: Publisher) -> ExecuteSteps:
         return ExecuteSteps(store, publisher, egress)
 
-    limits = Limits(WEIGHTS, settings.executor_concurrency, settings.executor_max_held, CRASHED_EXECUTE_QUEUE)
-    await consume_until(stop, "executor", settings, steps, limits)
+    limits = Limits(WEIGHTS, settings.executor_concurrency, settings.executor_max_held, CRASHED_EXECUTE_QUEUE, True)
+    await consume_until(stop, "executor", settings, steps, limits, place)
     await egress.close()

@@ -3,22 +3,31 @@
 import base64
 import random
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import msgspec
 from msgspec import Raw
 
-from carom_common.contracts.job import BODILESS_METHODS, Job
-from carom_common.contracts.message import NULL, VERSION, Attempt, CallbackMessage, ExecuteMessage, shortened
+from carom_common.contracts.job import FinalStatus, Job, matches
+from carom_common.contracts.message import (
+    NULL,
+    VERSION,
+    Attempt,
+    CallbackMessage,
+    Detail,
+    ExecuteMessage,
+    shortened,
+    without_detail,
+)
 from carom_common.domain.backoff import HONOURED_STATUSES, backoff_ms, retry_after_ms
 from carom_common.domain.clock import rfc3339
-from carom_common.version import USER_AGENT
+from carom_common.domain.outgoing import is_json
 
 MAX_EMBEDDED_DEPTH = 200
 CRASH_LOOP = "crash-loop"
+EXPIRED = "expired"
 _dumps = msgspec.json.Encoder().encode
 _loads = msgspec.json.Decoder().decode
-_loads_string = msgspec.json.Decoder(str).decode
 
 
 class Response(NamedTuple):
@@ -28,6 +37,7 @@ class Response(NamedTuple):
     headers: Mapping[str, str]
     body: bytes
     truncated: bool
+    detail: Detail | None = None
 
 
 class NoResponse(NamedTuple):
@@ -36,31 +46,37 @@ class NoResponse(NamedTuple):
     reason: str
     retryable: bool
     error: str
+    detail: Detail | None = None
 
 
 class Decision(NamedTuple):
     """What to do with the job: `waiting` until `eta`, or a final status; `dead` when its retries are spent."""
 
-    status: str
+    status: Literal["waiting", "completed", "failed", "expired"]
     eta: int
     error: str
     dead: bool
-    entry: Attempt
     reason: str
     """Bounded: a status class or the kind of failure."""
+    entry: Attempt | None
+    """None when no call was made."""
 
 
 def decide(
-    message: ExecuteMessage, result: Response | NoResponse, now: int, duration_ms: int, rng: random.Random | None = None
+    message: ExecuteMessage,
+    result: Response | NoResponse,
+    now: int,
+    duration_ms: int,
+    rng: random.Random | None = None,
 ) -> Decision:
     """Judge an attempt that ended at `now` (Unix milliseconds)."""
     job = message.job
     asked: int | None = None
     if isinstance(result, Response):
-        success = 200 <= result.status < 300
+        success = matches(result.status, job.success.statuses)
         error = "" if success else _status_error(result, job)
-        retryable = not success and job.retry.retries(result.status)
-        reason = f"{result.status // 100}xx" if 400 <= result.status < 600 else "other"
+        retryable = not success and job.retry.retries(result.status) and not _retry_refused(result)
+        reason = "" if success else _status_reason(result)
         if result.status in HONOURED_STATUSES:
             asked = retry_after_ms(result.headers.get("retry-after"), now)
         response = Raw(embed(result))
@@ -75,27 +91,72 @@ def decide(
         error=error or None,
         truncated=isinstance(result, Response) and result.truncated,
         duration_ms=duration_ms,
+        reason=reason,
+        generation=message.generation,
+        detail=result.detail,
     )
     if success:
-        return Decision("completed", 0, "", False, entry, reason)
+        return Decision("completed", 0, "", False, reason, entry)
+    if has_expired(message, now):
+        return Decision("expired", 0, f"expired; the last attempt: {error}", False, EXPIRED, entry)
     if not retryable:
-        return Decision("failed", 0, error, False, entry, reason)
-    if message.attempt > job.max_retries:
-        return Decision(
-            "failed", 0, f"{error} (attempt {message.attempt} of {job.max_retries + 1})", True, entry, reason
-        )
-    if asked is None:
-        delay = backoff_ms(job.retry, job.retry_delay, message.attempt, rng)
-    else:
-        delay = min(asked, job.retry.max_delay)
-    return Decision("waiting", now + max(1, delay), error, False, entry, reason)
+        return Decision("failed", 0, error, False, reason, entry)
+    failed = message.attempt - message.base
+    if failed > job.max_retries:
+        return Decision("failed", 0, f"{error} (attempt {failed} of {job.max_retries + 1})", True, reason, entry)
+    delay = backoff_ms(job.retry, job.retry_delay, failed, rng) if asked is None else min(asked, job.retry.max_delay)
+    eta = now + max(1, delay)
+    # A retry that would be too late comes back at the time of expiry, to end there.
+    return Decision("waiting", min(eta, message.expires) if message.expires else eta, error, False, reason, entry)
+
+
+def has_expired(message: ExecuteMessage, now: int) -> bool:
+    return 0 < message.expires <= now
+
+
+def call_timeout(message: ExecuteMessage, now: int) -> int:
+    """How long a call that begins now may take, in milliseconds: never beyond the job's expiry."""
+    timeout = message.job.timeout
+    return min(timeout, message.expires - now) if message.expires else timeout
+
+
+def cut_off(message: ExecuteMessage, result: Response | NoResponse, began: int) -> bool:
+    """Whether the job's expiry ended a call that had time left by its own timeout."""
+    ran_out = isinstance(result, NoResponse) and result.reason == "timeout"
+    return ran_out and 0 < message.expires < began + message.job.timeout
+
+
+def expired(message: ExecuteMessage) -> Decision:
+    """The outcome of a job that was not finished in time, and is not called (again)."""
+    last = message.attempts[-1].error if message.attempts else None
+    error = f"expired; the last attempt: {last}" if last else "expired before it could be called"
+    return Decision("expired", 0, error, False, EXPIRED, None)
 
 
 def crash_loop(message: ExecuteMessage, now: int) -> Decision:
     """The outcome of a message that the broker gave up on: whoever took it never finished."""
     error = f"{CRASH_LOOP}: the job was begun too often without an outcome"
-    entry = Attempt(message.attempt, None, False, rfc3339(now), error=error)
-    return Decision("failed", 0, error, True, entry, CRASH_LOOP)
+    entry = Attempt(
+        message.attempt,
+        None,
+        False,
+        rfc3339(now),
+        error=error,
+        reason=CRASH_LOOP,
+        generation=message.generation,
+    )
+    return Decision("failed", 0, error, True, CRASH_LOOP, entry)
+
+
+def _status_reason(response: Response) -> str:
+    if _retry_refused(response):
+        return "retry-refused"
+    return f"http-{response.status // 100}xx" if 400 <= response.status < 600 else "http-other"
+
+
+def _retry_refused(response: Response) -> bool:
+    """A target that answers `Carom-Retry: no` wants no further attempt, whatever its status."""
+    return response.headers.get("carom-retry", "").strip().lower() == "no"
 
 
 def _status_error(response: Response, job: Job) -> str:
@@ -105,40 +166,6 @@ def _status_error(response: Response, job: Job) -> str:
     return f"the target answered {response.status}"
 
 
-# What goes out
-
-
-def outgoing(message: ExecuteMessage) -> tuple[dict[str, str], bytes | None]:
-    """Headers and body of the call: the job's own, and Carom's where the job does not set them."""
-    job = message.job
-    given = {name.lower() for name in job.headers}
-    headers = dict(job.headers)
-    body: bytes | None = None
-    payload = bytes(job.payload)
-    if job.method not in BODILESS_METHODS and payload != b"null":
-        body = payload
-        if "content-type" not in given:
-            headers["Content-Type"] = "application/json"
-        elif payload.startswith(b'"') and not _is_json(_header(job.headers, "content-type")):
-            body = _loads_string(payload).encode()
-    if "user-agent" not in given:
-        headers["User-Agent"] = USER_AGENT
-    if "idempotency-key" not in given:
-        headers["Idempotency-Key"] = message.job_id
-    headers["X-Carom-Job-Id"] = message.job_id
-    headers["X-Carom-Attempt"] = str(message.attempt)
-    return headers, body
-
-
-def _header(headers: Mapping[str, str], wanted: str) -> str:
-    return next((value for name, value in headers.items() if name.lower() == wanted), "")
-
-
-def _is_json(content_type: str) -> bool:
-    kind = content_type.split(";", 1)[0].strip().lower()
-    return kind == "application/json" or kind.endswith("+json")
-
-
 # What comes back
 
 
@@ -146,7 +173,7 @@ def embed(response: Response) -> bytes:
     """The body as a JSON value: itself where it is JSON, else text, else `{"base64", "contentType"}`."""
     body = response.body
     content_type = response.headers.get("content-type", "")
-    if not response.truncated and (not content_type or _is_json(content_type)) and _embeddable(body):
+    if not response.truncated and (not content_type or is_json(content_type)) and _embeddable(body):
         return body
     try:
         text = body.decode()
@@ -178,8 +205,10 @@ def _charset(content_type: str) -> str:
 # What happens next
 
 
-def _attempts_with(message: ExecuteMessage, entry: Attempt) -> tuple[Attempt, ...]:
-    return (*map(shortened, message.attempts), entry)
+def _attempts_with(message: ExecuteMessage, entry: Attempt | None) -> tuple[Attempt, ...]:
+    if entry is None:
+        return message.attempts
+    return (*map(shortened, message.attempts), without_detail(entry))
 
 
 def retry_message(message: ExecuteMessage, entry: Attempt, eta: int) -> ExecuteMessage:
@@ -189,26 +218,36 @@ def retry_message(message: ExecuteMessage, entry: Attempt, eta: int) -> ExecuteM
     )
 
 
-def dead_letter(message: ExecuteMessage, entry: Attempt) -> ExecuteMessage:
+def dead_letter(message: ExecuteMessage, entry: Attempt | None) -> ExecuteMessage:
     """What the dead queue keeps: the message of the last attempt with all that was tried."""
     return msgspec.structs.replace(message, attempts=_attempts_with(message, entry))
 
 
 def callback_message(
-    message: ExecuteMessage, status: str, error: str, dead: bool, completed_at: int, entry: Attempt
+    message: ExecuteMessage,
+    status: FinalStatus | Literal["waiting"],
+    now: int,
+    entry: Attempt | None,
+    *,
+    error: str = "",
+    reason: str = "",
+    dead: bool = False,
+    event: Literal["final", "attempt"] = "final",
 ) -> CallbackMessage:
-    """The final result on its way to the callback service."""
+    """A result on its way to the callback service."""
     return CallbackMessage(
         version=VERSION,
         tenant=message.tenant,
         job_id=message.job_id,
         job=message.job,
         created_at=message.created_at,
-        status=status,  # type: ignore[arg-type]
-        completed_at=completed_at,
+        status=status,
+        completed_at=now,
         error=error,
+        reason=reason,
         dead=dead,
         generation=message.generation,
         attempts=_attempts_with(message, entry),
         traceparent=message.traceparent,
+        event=event,
     )

@@ -1,21 +1,24 @@
 """Attempts: what the executor puts into the four steps (carom_common.steps)."""
 
 import time
+from typing import Literal
 
 from carom_common.adapters.amqp.publisher import Publisher
 from carom_common.adapters.egress.client import EgressClient, OutboundRequest
 from carom_common.adapters.egress.errors import EgressError
-from carom_common.adapters.store.store import Claim, Lease, Settlement, Store, stored_settlement
+from carom_common.adapters.store.store import Claim, Renewal, Settlement, Store, stored_settlement
 from carom_common.contracts.message import ExecuteMessage, decode_execute, encode
 from carom_common.domain.buckets import SHORTEST, largest_within
+from carom_common.domain.circuit import tells_presence
 from carom_common.domain.clock import now_ms
+from carom_common.domain.outgoing import outgoing_body, outgoing_headers
+from carom_common.gate import Place
 from carom_common.steps import FourSteps, Publish
 from carom_common.telemetry import metrics
 from carom_common.telemetry.logging import get_logger
 from carom_common.telemetry.trace import trace_id
 from carom_common.topology import (
     CALLBACK_KEY,
-    CRASHED_EXECUTE_QUEUE,
     DEAD,
     DEAD_EXECUTE_KEY,
     DELAY,
@@ -25,11 +28,17 @@ from carom_common.topology import (
 )
 from carom_common.work import Work
 from carom_executor import domain
+from carom_executor.detail import detail_of
 
 log = get_logger()
 
-_outcomes = {name: metrics.attempts.labels(name) for name in ("completed", "retried", "exhausted", "failed")}
-_job_seconds = {status: metrics.job_seconds.labels(status) for status in ("completed", "failed")}
+_outcomes = {name: metrics.attempts.labels(name) for name in ("completed", "retried", "exhausted", "failed", "expired")}
+_job_seconds = {status: metrics.job_seconds.labels(status) for status in ("completed", "failed", "expired")}
+
+
+def place(message: ExecuteMessage) -> Place:
+    """What the gate asks of a message."""
+    return Place(message.tenant, message.job.target_url, message.job.labels, message.expires)
 
 
 class ExecuteSteps(FourSteps[ExecuteMessage, Settlement]):
@@ -46,44 +55,66 @@ class ExecuteSteps(FourSteps[ExecuteMessage, Settlement]):
     async def claim(self, work: Work[ExecuteMessage], *, ask_only: bool = False) -> Claim:
         return await self._store.claim(work.message, work.lease, ask_only=ask_only)
 
+    async def claim_held(self, work: Work[ExecuteMessage], reason: str) -> Claim:
+        return await self._store.claim(work.message, work.lease, ask_only=True, held=reason)
+
+    def expires(self, work: Work[ExecuteMessage]) -> int:
+        return work.message.expires
+
     async def settle(self, work: Work[ExecuteMessage], outcome: Settlement) -> bool:
         return await self._store.settle(work.message, work.lease, outcome)
 
     def recorded(self, claim: Claim) -> Settlement:
         return stored_settlement(claim.stored)
 
-    async def renew(self, lease: Lease) -> bool:
-        return await self._store.renew(lease)
+    async def renew(self, work: Work[ExecuteMessage]) -> Renewal:
+        return await self._store.renew(work.lease)
 
-    async def release(self, lease: Lease) -> None:
-        await self._store.release(lease)
+    async def release(self, work: Work[ExecuteMessage]) -> None:
+        await self._store.release(work.lease)
 
     async def call(self, work: Work[ExecuteMessage]) -> Settlement:
         message = work.message
+        now, duration = now_ms(), 0.0
         if work.crash_loop:
-            now, duration = now_ms(), 0.0
             decision = domain.crash_loop(message, now)
+        elif domain.has_expired(message, now):
+            decision = domain.expired(message)
         else:
             if message.eta:
-                metrics.lateness_seconds.observe(max(0, now_ms() - message.eta) / 1000)
+                metrics.lateness_seconds.observe(max(0, now - message.eta) / 1000)
             started = time.perf_counter()
-            result = await self._send(message)
+            result = await self._send(message, now)
+            work.answered = tells_presence(result.reason) if isinstance(result, domain.NoResponse) else True
             duration = time.perf_counter() - started
             metrics.attempt_seconds.observe(duration)
-            now = now_ms()
+            began, now = now, now_ms()
+            if domain.cut_off(message, result, began):
+                work.answered = None  # who had less time than was asked for may be there all the same
+                now = max(now, message.expires)  # the timer may fire a moment early
             decision = domain.decide(message, result, now, int(duration * 1000))
         self._count(message, decision, duration, now)
-        return Settlement(decision.status, now, decision.eta, decision.error, decision.dead, decision.entry)  # type: ignore[arg-type]
+        return Settlement(
+            decision.status, now, decision.eta, decision.error, decision.dead, decision.reason, decision.entry
+        )
 
-    async def _send(self, message: ExecuteMessage) -> domain.Response | domain.NoResponse:
+    async def _send(self, message: ExecuteMessage, now: int) -> domain.Response | domain.NoResponse:
         job = message.job
-        headers, body = domain.outgoing(message)
-        request = OutboundRequest(job.method, job.target_url, headers, body, job.timeout / 1000, job.follow_redirects)
+        request = OutboundRequest(
+            job.method,
+            job.target_url,
+            outgoing_headers(job, message.job_id, message.attempt),
+            outgoing_body(job),
+            domain.call_timeout(message, now) / 1000,
+            job.follow_redirects,
+        )
         try:
             response = await self._egress.send(request)
         except EgressError as error:
-            return domain.NoResponse(error.reason, error.retryable, str(error))
-        return domain.Response(response.status, response.headers, response.body, response.truncated)
+            detail = detail_of(error.watch.timing(), error.watch.address) if error.watch is not None else None
+            return domain.NoResponse(error.reason, error.retryable, str(error), detail)
+        detail = detail_of(response.watch.timing(), response.watch.address, response.headers)
+        return domain.Response(response.status, response.headers, response.body, response.truncated, detail)
 
     def _count(self, message: ExecuteMessage, decision: domain.Decision, duration: float, now: int) -> None:
         if decision.status == "waiting":
@@ -93,40 +124,55 @@ class ExecuteSteps(FourSteps[ExecuteMessage, Settlement]):
             outcome = "exhausted" if decision.dead else decision.status
             _job_seconds[decision.status].observe(max(0, now - message.created_at) / 1000)
         _outcomes[outcome].inc()
+        status = decision.entry.status_code if decision.entry is not None else None
         report = log.info if decision.status == "completed" else log.warning
         report(
             "attempt",
             job_id=message.job_id,
             attempt=message.attempt,
             outcome=outcome,
-            status=decision.entry.status_code,
+            status=status,
             duration_ms=int(duration * 1000),
             trace_id=trace_id(message.traceparent),
-            # With a response the status says it; the text may quote its Location header.
-            **({"error": decision.entry.error} if decision.entry.status_code is None else {}),
+            # With a response the status says it; the text may quote its Location header, as may that of an expiry.
+            **({"error": decision.entry.error} if decision.entry is not None and status is None else {}),
             **({"retry_in_ms": decision.eta - now} if decision.eta else {}),
         )
 
     def home(self, work: Work[ExecuteMessage]) -> str:
-        crashed = work.delivery.queue == CRASHED_EXECUTE_QUEUE
-        return execute_key("normal" if crashed else work.delivery.queue.rpartition(".")[2])
+        return execute_key(work.message.job.priority)
 
     def next_step(self, work: Work[ExecuteMessage], outcome: Settlement) -> list[Publish]:
         """A retry; or the dead letter when retries are spent, and the callback where one is wanted."""
-        message = work.message
-        if outcome.status == "waiting":
-            retry = domain.retry_message(message, outcome.entry, outcome.eta)
-            bucket = largest_within(outcome.eta - outcome.now) or SHORTEST
-            return [Publish(DELAY, delayed(self.home(work), bucket), encode(retry))]
+        message, entry = work.message, outcome.entry
         steps = []
+        if entry is not None and message.job.wants("attempt"):
+            steps.append(_call_back(message, outcome, "attempt"))
+        if outcome.status == "waiting":
+            assert entry is not None
+            retry = domain.retry_message(message, entry, outcome.eta)
+            bucket = largest_within(outcome.eta - outcome.now) or SHORTEST
+            steps.append(Publish(DELAY, delayed(self.home(work), bucket), encode(retry)))
+            return steps
         if outcome.dead:
-            letter = domain.dead_letter(message, outcome.entry)
+            letter = domain.dead_letter(message, entry)
             # Never text of the target's: a header too large breaks dead-lettering. The error is in the body.
-            reason = domain.CRASH_LOOP if work.crash_loop else "retries spent"
+            reason = domain.CRASH_LOOP if outcome.reason == domain.CRASH_LOOP else "retries spent"
             steps.append(Publish(DEAD, DEAD_EXECUTE_KEY, encode(letter), {"reason": reason}))
-        if message.job.callback_url is not None:
-            callback = domain.callback_message(
-                message, outcome.status, outcome.error, outcome.dead, outcome.now, outcome.entry
-            )
-            steps.append(Publish(WORK, CALLBACK_KEY, encode(callback)))
+        if message.job.wants(outcome.status):
+            steps.append(_call_back(message, outcome, "final"))
         return steps
+
+
+def _call_back(message: ExecuteMessage, outcome: Settlement, event: Literal["final", "attempt"]) -> Publish:
+    body = domain.callback_message(
+        message,
+        outcome.status,
+        outcome.now,
+        outcome.entry,
+        error=outcome.error,
+        reason=outcome.reason,
+        dead=outcome.dead,
+        event=event,
+    )
+    return Publish(WORK, CALLBACK_KEY, encode(body))

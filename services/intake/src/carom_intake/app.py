@@ -1,57 +1,110 @@
 """Wires intake together. It is ready from start to drain: its own 503 says more than a proxy's."""
 
 import asyncio
+from collections.abc import Callable, Coroutine
 from pathlib import Path
+from typing import NamedTuple
 
 import uvicorn
-from starlette.applications import Starlette
-from starlette.exceptions import HTTPException
-from starlette.requests import Request
-from starlette.responses import Response
-from starlette.types import ASGIApp
+from starlette.routing import Route
 
 from carom_common.adapters.amqp.declare import Topology
 from carom_common.adapters.amqp.publisher import Publisher
+from carom_common.adapters.store.acts import Acts
+from carom_common.adapters.store.attempts import Attempts
+from carom_common.adapters.store.backlog import Backlog
+from carom_common.adapters.store.campaigns import Campaigns
+from carom_common.adapters.store.control import ControlStore
+from carom_common.adapters.store.idempotency import IdempotencyKeys
+from carom_common.adapters.store.queries import Queries
 from carom_common.adapters.store.store import Store
+from carom_common.adapters.store.stream import Streams
+from carom_common.adapters.store.sweep import Sweep
 from carom_common.admin import EmbeddedServer, Health, admin_server
-from carom_common.runtime import background, listen, watch
-from carom_common.telemetry import metrics
+from carom_common.runtime import background, listen, process_token, watch
+from carom_common.settings import rule_book
 from carom_common.telemetry.logging import get_logger
-from carom_intake.auth import Authenticate, by_keys, no_keys
+from carom_intake.accepting import Acceptor
+from carom_intake.acting import PAY_SECONDS, Actor
+from carom_intake.api import create_app
+from carom_intake.auth import by_keys, no_keys
+from carom_intake.campaigns import RUN_SECONDS, Runner
+from carom_intake.duties import lead
+from carom_intake.hub import Hub
 from carom_intake.keyring import KeyRing
-from carom_intake.middleware import RequestIds
-from carom_intake.problems import HttpProblem, problem_response
-from carom_intake.routes import JobRoutes, Limits
+from carom_intake.once import Once
+from carom_intake.reading import Limits
+from carom_intake.routes.acts import ActRoutes
+from carom_intake.routes.attempts import AttemptRoutes
+from carom_intake.routes.batch import BatchRoutes
+from carom_intake.routes.contract import ContractRoutes
+from carom_intake.routes.dead_letters import DeadLetterRoutes
+from carom_intake.routes.destinations import DestinationRoutes
+from carom_intake.routes.events import EventRoutes
+from carom_intake.routes.jobs import JobRoutes
+from carom_intake.routes.lists import ListRoutes
+from carom_intake.routes.pause import PauseRoutes
+from carom_intake.routes.redrives import BulkRoutes
+from carom_intake.routes.stats import StatsRoutes
 from carom_intake.settings import IntakeSettings
+from carom_intake.waiting import Waiting
+
+SWEEP_SECONDS = 30.0
 
 log = get_logger()
 
 
-def create_app(store: Store, publisher: Publisher, limits: Limits, authenticate: Authenticate) -> ASGIApp:
-    """The API as an ASGI application."""
+class Wired(NamedTuple):
+    """What intake consists of: its routes, the loops that run beside them, and who must know that it drains."""
 
-    async def on_problem(request: Request, error: Exception) -> Response:
-        assert isinstance(error, HttpProblem)
-        if request.method == "POST":
-            metrics.submissions_refused.labels(str(error.status)).inc()
-        request_id = request.scope["request_id"]
-        log.info("request_refused", request_id=request_id, path=request.url.path, status=error.status)
-        return problem_response(error, request)
+    routes: list[Route]
+    loops: list[Coroutine[None, None, None]]
+    on_drain: list[Callable[[], None]]
 
-    async def on_http_exception(request: Request, error: Exception) -> Response:
-        assert isinstance(error, HTTPException)
-        allowed = (error.headers or {}).get("Allow", "")
-        detail = (
-            f"{request.method} is not allowed here; allowed: {allowed}" if allowed else "there is nothing at this path"
-        )
-        return await on_problem(request, HttpProblem(error.status_code, detail, headers=error.headers))
 
-    routes = JobRoutes(store, publisher, limits).routes()
-    handlers = {HttpProblem: on_problem, HTTPException: on_http_exception}
-    app = Starlette(routes=routes, exception_handlers=handlers)
-    app.router.redirect_slashes = False
-    app.state.authenticate = authenticate
-    return RequestIds(app)
+def wire(settings: IntakeSettings, store: Store, publisher: Publisher) -> Wired:
+    """The one place where the parts of the API are put together."""
+    limits = Limits(settings.max_body, settings.max_payload, settings.max_batch_body)
+    backlog = Backlog(store.batcher)
+    acceptor = Acceptor(store, publisher, backlog, settings.max_backlog)
+    once = Once(IdempotencyKeys(store.batcher, settings.retention))
+    token = process_token()
+    queries = Queries(store.batcher)
+    stats = StatsRoutes(store.batcher)
+    sweep = Sweep(store.batcher)
+    acts = Acts(store.batcher, settings.retention, settings.dead_retention)
+    actor = Actor(acts, publisher, store.tally)
+    campaigns = Campaigns(store.batcher)
+    runner = Runner(campaigns, queries, actor)
+    streams = Streams(settings.redis_url.get_secret_value())
+    control = ControlStore(store.batcher)
+    hub = Hub(streams, settings.max_streams)
+    return Wired(
+        routes=[
+            *ContractRoutes().routes(),
+            *ListRoutes(queries).routes(),
+            *stats.routes(),
+            *EventRoutes(hub, streams, store, settings.stream_seconds).routes(),
+            *BatchRoutes(acceptor, once, limits).routes(),
+            *BulkRoutes(campaigns, queries, "cancel", "/api/jobs/cancel").routes(),
+            *BulkRoutes(campaigns, queries, "redrive", "/api/dead-letters/redrive").routes(),
+            *DeadLetterRoutes(store, queries, actor).routes(),
+            *ActRoutes(actor).routes(),
+            *JobRoutes(store, acceptor, once, limits, Waiting(hub, store)).routes(),
+            *DestinationRoutes(control, rule_book(settings)).routes(),
+            *PauseRoutes(control).routes(),
+            *AttemptRoutes(Attempts(store.batcher)).routes(),
+        ],
+        loops=[
+            lead(store.batcher, "sweep", token, sweep.run, SWEEP_SECONDS),
+            lead(store.batcher, "owed", token, actor.pay_overdue, PAY_SECONDS),
+            lead(store.batcher, "campaigns", token, runner.run, RUN_SECONDS),
+            stats.keep_gauges(),
+            backlog.watch(),
+            hub.run(),
+        ],
+        on_drain=[hub.close],
+    )
 
 
 async def serve(settings: IntakeSettings, stop: asyncio.Event) -> None:
@@ -65,7 +118,10 @@ async def serve(settings: IntakeSettings, stop: asyncio.Event) -> None:
     if ring is None:
         log.warning("auth_off", reason="CAROM_AUTH is off: whoever reaches the API may do anything")
     authenticate = by_keys(ring) if ring else no_keys
-    app = create_app(store, publisher, Limits(settings.max_body, settings.max_payload), authenticate)
+    api_socket = listen(settings.host, settings.port, "the API")
+    admin_socket = listen(settings.host, settings.admin_port, "the admin port")
+    wired = wire(settings, store, publisher)
+    app = create_app(wired.routes, authenticate)
     config = uvicorn.Config(
         app,
         host=settings.host,
@@ -74,7 +130,6 @@ async def serve(settings: IntakeSettings, stop: asyncio.Event) -> None:
         access_log=False,
         lifespan="off",
         http="httptools",
-        backlog=4096,
         server_header=False,
         proxy_headers=False,
         timeout_graceful_shutdown=int(settings.shutdown_timeout) or 1,
@@ -86,12 +141,12 @@ async def serve(settings: IntakeSettings, stop: asyncio.Event) -> None:
         await publisher.run()
 
     admin = admin_server(health, settings.host, settings.admin_port)
-    api_socket, admin_socket = listen(api, "the API"), listen(admin, "the admin port")
     async with background(
         admin.serve(sockets=[admin_socket]),
         connect(),
         watch(store, health),
         *([ring.watch()] if ring else []),
+        *wired.loops,
     ):
         serving = asyncio.create_task(api.serve(sockets=[api_socket]))
         stopping = asyncio.create_task(stop.wait())
@@ -99,6 +154,8 @@ async def serve(settings: IntakeSettings, stop: asyncio.Event) -> None:
         await asyncio.wait((serving, stopping), return_when=asyncio.FIRST_COMPLETED)
         health.draining = True
         log.info("draining", timeout=settings.shutdown_timeout)
+        for tell in wired.on_drain:
+            tell()
         api.should_exit = True
         stopping.cancel()
         await serving

@@ -8,22 +8,28 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
-from carom_intake.domain.submission import Problem
+from carom_intake.domain.checks import Problem
 
 RETRY_SECONDS = 2
 
 
 class HttpProblem(Exception):
-    """An answer other than success; `errors` lists what is wrong with the body."""
+    """An answer other than success; `errors` lists what is wrong with the body, `reason` is a code to act upon."""
 
     def __init__(
-        self, status: int, detail: str, errors: Sequence[Problem] = (), headers: Mapping[str, str] | None = None
+        self,
+        status: int,
+        detail: str,
+        errors: Sequence[Problem] = (),
+        headers: Mapping[str, str] | None = None,
+        reason: str = "",
     ) -> None:
         super().__init__(detail)
         self.status = status
         self.detail = detail
         self.errors = errors
         self.headers = headers or {}
+        self.reason = reason
 
 
 def unavailable(what: str) -> HttpProblem:
@@ -32,7 +38,7 @@ def unavailable(what: str) -> HttpProblem:
     return HttpProblem(503, detail, headers={"Retry-After": str(RETRY_SECONDS)})
 
 
-def problem_response(problem: HttpProblem, request: Request) -> Response:
+def problem_document(problem: HttpProblem, request: Request) -> dict[str, Any]:
     document: dict[str, Any] = {
         "type": "about:blank",
         "title": HTTPStatus(problem.status).phrase,
@@ -40,7 +46,13 @@ def problem_response(problem: HttpProblem, request: Request) -> Response:
         "detail": problem.detail,
         "requestId": request.scope.get("request_id", ""),
     }
+    if problem.reason:
+        document["reason"] = problem.reason
     if problem.errors:
         document["errors"] = [error._asdict() for error in problem.errors]
-    body = msgspec.json.encode(document)
+    return document
+
+
+def problem_response(problem: HttpProblem, request: Request) -> Response:
+    body = msgspec.json.encode(problem_document(problem, request))
     return Response(body, problem.status, dict(problem.headers), media_type="application/problem+json")

@@ -19,8 +19,28 @@ CARRIED_RESPONSE_BYTES = 1024
 NULL = Raw(b"null")
 
 
+class Timing(Struct, frozen=True, rename="camel", omit_defaults=True, gc=False):
+    """Where the time of a call went, in milliseconds. `connect` and `tls` are null on a reused connection."""
+
+    wait: float = 0.0
+    connect: float | None = None
+    tls: float | None = None
+    first_byte: float | None = None
+    total: float = 0.0
+
+
+class Detail(Struct, frozen=True, rename="camel", omit_defaults=True):
+    """What only the record keeps of an attempt: no message carries it."""
+
+    timing: Timing = Timing()
+    remote_address: str | None = None
+    response_headers: dict[str, str] = {}
+
+
 class Attempt(Struct, frozen=True, rename="camel", omit_defaults=True):
     """One call and what came back: an entry of the seed's `attemptsLog`.
+
+    `reason` is the bounded code of what went wrong: http-4xx, http-5xx, http-other, timeout, connect, dns, tls, ...
 
     `response` is JSON: the body itself, a string of text, or `{"base64", "contentType"}`; null where there was none.
     """
@@ -33,10 +53,16 @@ class Attempt(Struct, frozen=True, rename="camel", omit_defaults=True):
     error: str | None = None
     truncated: bool = False
     duration_ms: int = 0
+    reason: str = ""
+    generation: int = 1
+    detail: Detail | None = None
 
 
 class ExecuteMessage(Struct, frozen=True, rename="camel", omit_defaults=True):
-    """Make attempt `attempt` of `job`, not before `eta` (Unix milliseconds). Routed by `execute.<priority>[.<ms>]`."""
+    """Make attempt `attempt` of `job`, not before `eta` (Unix milliseconds). Routed by `execute.<priority>[.<ms>]`.
+
+    `base` counts the attempts of earlier generations: retries are counted from there. `expires`: 0 for never.
+    """
 
     version: int
     tenant: str
@@ -48,10 +74,14 @@ class ExecuteMessage(Struct, frozen=True, rename="camel", omit_defaults=True):
     eta: int = 0
     attempts: tuple[Attempt, ...] = ()
     traceparent: str = ""
+    base: int = 0
+    expires: int = 0
 
 
 class CallbackMessage(Struct, frozen=True, rename="camel", omit_defaults=True):
-    """Deliver the final result to `job.callback_url`. Routed by `callback.normal[.<ms>]`.
+    """Deliver a result to where `job` calls back. Routed by `callback.normal[.<ms>]`.
+
+    `event` `attempt` tells the outcome of the last of `attempts` of a job that goes on (status `waiting`) or is final.
 
     `attempts` ends with the deciding attempt, whose response is whole; it is empty when none was made.
     `dead`: the job is in the dead-letter queue too, so its record is kept as long as that.
@@ -62,9 +92,10 @@ class CallbackMessage(Struct, frozen=True, rename="camel", omit_defaults=True):
     job_id: str
     job: Job
     created_at: int
-    status: Literal["completed", "failed", "cancelled", "expired"]
+    status: Literal["completed", "failed", "cancelled", "expired", "waiting"]
     completed_at: int
     error: str = ""
+    reason: str = ""
     dead: bool = False
     generation: int = 1
     attempts: tuple[Attempt, ...] = ()
@@ -72,6 +103,7 @@ class CallbackMessage(Struct, frozen=True, rename="camel", omit_defaults=True):
     callback_attempt: int = 1
     eta: int = 0
     traceparent: str = ""
+    event: Literal["final", "attempt"] = "final"
 
 
 class _Versioned(Struct):
@@ -121,8 +153,14 @@ def _why(body: bytes, error: Exception) -> str:
     return str(error) if version == VERSION else f"unknown version {version}"
 
 
+def without_detail(attempt: Attempt) -> Attempt:
+    """The attempt as messages carry it."""
+    return attempt if attempt.detail is None else msgspec.structs.replace(attempt, detail=None)
+
+
 def shortened(attempt: Attempt) -> Attempt:
     """The attempt with at most `CARRIED_RESPONSE_BYTES` of its response, cut responses kept as text."""
+    attempt = without_detail(attempt)
     response = attempt.response
     if len(memoryview(response)) <= CARRIED_RESPONSE_BYTES:
         return attempt

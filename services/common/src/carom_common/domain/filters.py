@@ -27,6 +27,7 @@ REASONS = (
     "invalid-url",
     "crash-loop",
     "expired",
+    "cancelled",
 )
 """The codes of what went wrong with a job."""
 

@@ -56,7 +56,12 @@ dropped = Counter(
 )
 postponed = Counter(
     "carom_deliveries_postponed_total",
-    "Deliveries put back into a delay bucket: leased elsewhere or early.",
+    "Deliveries put back into a delay bucket: leased elsewhere, early, or held (see carom_holds_total).",
+    ["reason"],
+)
+holds = Counter(
+    "carom_holds_total",
+    "Deliveries put back as they may not begin, by reason: paused, concurrency, rate, circuit-open, unproven-host.",
     ["reason"],
 )
 leases_lost = Counter("carom_leases_lost_total", "Leases that another delivery took over: this process was too slow.")
@@ -67,4 +72,31 @@ publish_failures = Counter(
 )
 in_flight = Gauge("carom_in_flight", "Deliveries being worked on.")
 buffered = Gauge("carom_buffered", "Deliveries that wait in the process for a free slot.")
+gate_waiting = Gauge(
+    "carom_gate_waiting", "Deliveries that wait in the process for their destination, a second at most."
+)
+circuit_open = Gauge("carom_circuit_open", "Destinations whose circuit is open, as this process knows them.")
 held = Gauge("carom_held", "Deliveries held in the process for the last stretch before their time.")
+dead_letter_jobs = Gauge(
+    "carom_dead_letter_jobs",
+    "Jobs in the dead letters of a kind, of all tenants; every replica of intake tells the same. Above 0: look at it.",
+    ["kind"],
+)
+backlog_jobs = Gauge(
+    "carom_backlog_jobs",
+    "Jobs that are not final, of all tenants; every replica of intake tells the same. "
+    "Near CAROM_MAX_BACKLOG: add executors, or new jobs are refused.",
+)
+oldest_ready_age = Gauge(
+    "carom_oldest_ready_age_seconds",
+    "For how long the oldest job that is due has not been begun; every replica of intake tells the same. "
+    "High: executors are too few or stand still.",
+)
+listeners = Gauge(
+    "carom_event_listeners", "Event streams and waiting submissions open. Near CAROM_MAX_STREAMS: add replicas."
+)
+acts = Counter(
+    "carom_acts_total",
+    "Jobs cancelled, retried, redriven and forgotten as dead letters, one by one or in bulk, by act.",
+    ["act"],
+)

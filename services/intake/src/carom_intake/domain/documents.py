@@ -6,9 +6,10 @@ from typing import Any
 import msgspec
 from msgspec.structs import replace
 
-from carom_common.contracts.job import FINAL_STATUSES, Job, Status, decode_job
+from carom_common.contracts.job import FINAL_STATUSES, Callback, CallbackRetry, Job, Status, decode_job
 from carom_common.contracts.message import Attempt, decode_attempt
-from carom_common.domain.clock import rfc3339
+from carom_common.domain.clock import parse_rfc3339, rfc3339
+from carom_common.domain.redaction import redacted
 
 _SHOWN_AS = {Status.SCHEDULED: Status.QUEUED, Status.WAITING: Status.IN_PROGRESS}
 _NOTHING = msgspec.Raw(b"null")
@@ -28,9 +29,16 @@ class Record:
         self.attempts = int(state["attempt"])
         self.log: list[Attempt] = [decode_attempt(entry) for entry in attempts[: self.attempts]]
         if not payloads:
-            self.job = replace(self.job, payload=_NOTHING, headers={})
+            callback = self.job.callback
+            hidden = replace(callback, headers={}) if callback is not None else None
+            self.job = replace(self.job, payload=_NOTHING, headers={}, callback=hidden)
             self.log = [replace(entry, response=_NOTHING) for entry in self.log]
         self._state = state
+
+    @property
+    def callback_url(self) -> str | None:
+        target = self.job.calls_back
+        return target.url if target is not None else None
 
     @property
     def final(self) -> bool:
@@ -45,6 +53,13 @@ class Record:
     def time(self, field: str) -> str | None:
         return rfc3339(ms) if (ms := self.number(field)) else None
 
+    @property
+    def scheduled(self) -> str | None:
+        """When the job was to run first, if that was not at once."""
+        if self.job.run_at is not None:
+            return rfc3339(parse_rfc3339(self.job.run_at))
+        return rfc3339(self.number("created") + self.job.delay) if self.job.delay else None
+
 
 def seed_document(record: Record) -> bytes:
     """`GET /api/job/{jobId}`: numbers as strings; `scheduled` shows as queued and `waiting` as in_progress."""
@@ -56,7 +71,7 @@ def seed_document(record: Record) -> bytes:
         "method": job.method,
         "headers": job.headers,
         "payload": job.payload,
-        "callbackUrl": job.callback_url,
+        "callbackUrl": record.callback_url,
         "maxRetries": str(job.max_retries),
         "retryDelay": str(job.retry_delay),
         "createdAt": record.time("created"),
@@ -102,11 +117,16 @@ def typed_document(record: Record) -> bytes:
             "status": record.status,
             "targetUrl": job.target_url,
             "method": job.method,
-            "headers": job.headers,
+            "headers": redacted(job.headers),
             "payload": job.payload,
-            "callbackUrl": job.callback_url,
+            "callbackUrl": record.callback_url,
             "maxRetries": job.max_retries,
             "retryDelay": job.retry_delay,
+            "priority": job.priority,
+            "labels": job.labels,
+            "success": {"statuses": job.success.statuses},
+            "scheduledAt": record.scheduled,
+            "expiresAt": record.time("expires"),
             "timeout": job.timeout,
             "retry": {
                 "strategy": job.retry.strategy,
@@ -116,25 +136,57 @@ def typed_document(record: Record) -> bytes:
             },
             "followRedirects": job.follow_redirects,
             "attempts": record.attempts,
+            "earlierAttempts": record.number("base"),
             "generation": record.number("generation"),
             "createdAt": record.time("created"),
             "updatedAt": record.time("updated"),
             "completedAt": record.time("completed"),
             "nextAttemptAt": record.time("eta"),
             "error": record.text("error"),
+            # The record keeps the reason of the last failure; of a job that completed after it, it is none.
+            "reason": (record.text("reason") or None) if record.status != Status.COMPLETED else None,
+            "waitReason": record.text("wait_reason") or None,
             "response": response,
             "callback": _callback(record),
-            "attemptsLog": [{**_seed_entry(entry), "durationMs": entry.duration_ms} for entry in record.log],
+            "callbackRequest": _callback_request(job.calls_back) if job.calls_back is not None else None,
+            "attemptsLog": [_typed_entry(entry) for entry in record.log],
         }
     )
 
 
+def _typed_entry(entry: Attempt) -> dict[str, Any]:
+    more = {"generation": entry.generation, "durationMs": entry.duration_ms, "reason": entry.reason or None}
+    return _seed_entry(entry) | more
+
+
 def _callback(record: Record) -> dict[str, Any]:
     """`none` (not wanted), `pending`, `delivered` or `failed`."""
-    status = record.text("callback") or ("pending" if record.job.callback_url is not None else "none")
+    status = record.text("callback") or ("pending" if record.job.calls_back is not None else "none")
     return {
         "status": status,
         "attempts": record.number("callback_attempt"),
         "lastError": record.text("callback_error") or None,
         "nextAttemptAt": record.time("callback_eta"),
+    }
+
+
+def _callback_request(callback: Callback) -> dict[str, Any]:
+    """What is called back, and how; `retry` and `timeout` null: as configured."""
+    return {
+        "url": callback.url,
+        "method": callback.method,
+        "headers": redacted(callback.headers),
+        "events": callback.events,
+        "retry": _callback_retry(callback.retry) if callback.retry is not None else None,
+        "timeout": callback.timeout,
+    }
+
+
+def _callback_retry(retry: CallbackRetry) -> dict[str, Any]:
+    return {
+        "maxRetries": retry.max_retries,
+        "retryDelay": retry.retry_delay,
+        "strategy": retry.strategy,
+        "maxDelay": retry.max_delay,
+        "jitter": retry.policy.effective_jitter,
     }

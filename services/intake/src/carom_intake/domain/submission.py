@@ -3,32 +3,27 @@
 import re
 import typing
 from collections.abc import Iterator
+from types import NoneType, UnionType
 from typing import Any, NamedTuple
-from urllib.parse import urlsplit
 
 import msgspec
 
-from carom_common.contracts.job import Job, RetryPolicy, decode_job
-from carom_common.domain.framing import FRAMING_HEADERS
+from carom_common.contracts.job import Job, decode_job
+from carom_intake.domain.checks import (
+    NO_CALLBACK_GIVEN,
+    Plan,
+    Problem,
+    callback_problems,
+    escape,
+    header_problems,
+    plan_of,
+    url_problems,
+)
 
-MAX_URL = 2048
-MAX_HEADERS = 64
-MAX_HEADER_BYTES = 16_384
 MAX_NESTING = 200
 MAX_PROBLEMS = 100
 
-_TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
-_FIELD_VALUE = re.compile(r"[^\x00-\x08\x0a-\x1f\x7f]*")
 _STRING_OR_BRACKET = re.compile(rb'"(?:[^"\\]|\\.)*"|[\[{\]}]')
-_NOT_IN_URL = re.compile(r"[\x00-\x20\x7f\\]")
-
-
-class Problem(NamedTuple):
-    """What is wrong with one place of the body."""
-
-    pointer: str
-    detail: str
-
 
 TOO_DEEP = Problem("", f"is nested over {MAX_NESTING} levels deep")
 
@@ -41,29 +36,39 @@ class InvalidSubmission(ValueError):
         self.problems = problems
 
 
-def parse_submission(body: bytes) -> Job:
-    """The job in a body of JSON; raises InvalidSubmission with all problems at once."""
+class Submission(NamedTuple):
+    """A valid job, and when it runs and ends."""
+
+    job: Job
+    plan: Plan
+
+
+def parse_submission(body: bytes, now: int) -> Submission:
+    """The job in a body of JSON that came at `now`; raises InvalidSubmission with all problems at once."""
     try:
         body.decode()  # msgspec passes a raw payload on without looking at its encoding
         job = decode_job(body)
         _check_nesting(body)  # only what is known to be JSON: its strings end
     except msgspec.ValidationError:
-        raise InvalidSubmission(_bounded(_problems_of(body))) from None
+        raise InvalidSubmission(bounded(_problems_of(body))) from None
     except RecursionError:
         raise InvalidSubmission([TOO_DEEP]) from None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise InvalidSubmission([Problem("", f"the body is not valid JSON: {error}")]) from None
+    plan, time_problems = plan_of(job, now)
     problems = [
-        *_url_problems("/targetUrl", job.target_url),
-        *(_url_problems("/callbackUrl", job.callback_url) if job.callback_url is not None else ()),
-        *_header_problems(job.headers),
+        *url_problems("/targetUrl", job.target_url),
+        *header_problems("/headers", job.headers),
+        *callback_problems(job),
+        *time_problems,
     ]
     if problems:
-        raise InvalidSubmission(problems)
-    return job
+        raise InvalidSubmission(bounded(problems))
+    return Submission(job, plan)
 
 
-def _bounded(problems: list[Problem]) -> list[Problem]:
+def bounded(problems: list[Problem]) -> list[Problem]:
+    """At most MAX_PROBLEMS of them, and how many more there are."""
     more = len(problems) - MAX_PROBLEMS
     return [*problems[:MAX_PROBLEMS], Problem("", f"and {more} more problems")] if more > 0 else problems
 
@@ -90,98 +95,71 @@ def _problems_of(body: bytes) -> list[Problem]:
         return [TOO_DEEP]
     if not isinstance(document, dict):
         return [Problem("", "the body must be a JSON object")]
-    problems = list(_struct_problems(document, Job, ""))
+    problems = list(struct_problems(document, Job, ""))
     for name in ("targetUrl", "callbackUrl"):
         if isinstance(document.get(name), str):
-            problems += _url_problems(f"/{name}", document[name])
+            problems += url_problems(f"/{name}", document[name])
     headers = document.get("headers")
     if isinstance(headers, dict):
-        problems += _header_problems({name: value for name, value in headers.items() if isinstance(value, str)})
+        texts = {name: value for name, value in headers.items() if isinstance(value, str)}
+        problems += header_problems("/headers", texts)
+    if "callbackUrl" not in document and document.get("callback") is None:
+        problems.append(Problem("/callbackUrl", NO_CALLBACK_GIVEN))
     return problems
 
 
-def _struct_problems(document: dict[str, Any], kind: type[msgspec.Struct], at: str) -> Iterator[Problem]:
+def struct_problems(document: dict[str, Any], kind: type[msgspec.Struct], at: str) -> Iterator[Problem]:
+    """What is wrong with a JSON object that is to be of a kind, each with its place under `at`."""
     fields = {field.encode_name: field for field in msgspec.structs.fields(kind)}
     for name in document:
         if name not in fields:
-            yield Problem(f"{at}/{_escape(name[:200])}", f"unknown field; known are {', '.join(fields)}")
+            yield Problem(f"{at}/{escape(name[:200])}", f"unknown field; known are {', '.join(fields)}")
     for name, field in fields.items():
         if name not in document:
             if field.required:
                 yield Problem(f"{at}/{name}", "is required")
-        elif field.type is RetryPolicy and isinstance(document[name], dict):
-            yield from _struct_problems(document[name], RetryPolicy, f"{at}/{name}")
         elif field.type is not msgspec.Raw:
             yield from _value_problems(document[name], field.type, f"{at}/{name}")
 
 
 def _value_problems(value: Any, kind: Any, at: str) -> Iterator[Problem]:
-    if isinstance(value, dict) and typing.get_origin(kind) is dict:
-        parts: Iterator[tuple[str, Any]] = ((_escape(name), item) for name, item in value.items())
-        kind = typing.get_args(kind)[1]
-    elif isinstance(value, list) and typing.get_origin(kind) is tuple:
-        parts = ((str(index), item) for index, item in enumerate(value))
-        kind = typing.get_args(kind)[0]
-    else:
-        try:
-            msgspec.convert(value, kind)
-        except msgspec.ValidationError as error:
-            yield Problem(at, _explain(error, value))
+    base = _base_of(kind)
+    if isinstance(value, dict) and isinstance(base, type) and issubclass(base, msgspec.Struct):
+        yield from struct_problems(value, base, at)
         return
-    for name, item in parts:
-        yield from _value_problems(item, kind, f"{at}/{name}")
+    if isinstance(value, dict) and typing.get_origin(base) is dict:
+        of_key, of_value = typing.get_args(base)
+        for name, item in value.items():
+            yield from _value_problems(name, of_key, f"{at}/{escape(name)}")
+            yield from _value_problems(item, of_value, f"{at}/{escape(name)}")
+    elif isinstance(value, list) and typing.get_origin(base) is tuple:
+        for index, item in enumerate(value):
+            yield from _value_problems(item, typing.get_args(base)[0], f"{at}/{index}")
+    try:
+        msgspec.convert(value, _without_unset(kind))
+    except msgspec.ValidationError as error:
+        if " - at `" not in str(error):  # what is wrong further inside was told above
+            yield Problem(at, _explain(error, value))
+
+
+def _base_of(kind: Any) -> Any:
+    """The one type behind annotations and an optional."""
+    while typing.get_origin(kind) is typing.Annotated:
+        kind = typing.get_args(kind)[0]
+    if typing.get_origin(kind) in (typing.Union, UnionType):
+        others = [part for part in typing.get_args(kind) if part not in (NoneType, msgspec.UnsetType)]
+        return _base_of(others[0]) if len(others) == 1 else kind
+    return kind
+
+
+def _without_unset(kind: Any) -> Any:
+    """Msgspec takes UNSET for a field only."""
+    if typing.get_origin(kind) in (typing.Union, UnionType):
+        return typing.Union[tuple(part for part in typing.get_args(kind) if part is not msgspec.UnsetType)]  # noqa: UP007
+    return kind
 
 
 def _explain(error: msgspec.ValidationError, value: Any) -> str:
     text = str(error).replace("`", "")
     shown = msgspec.json.encode(value).decode()
     return f"{text[:1].lower()}{text[1:]}" + (f", got {shown}" if len(shown) <= 80 and "got" not in text else "")
-
-
-def _url_problems(pointer: str, url: str) -> Iterator[Problem]:
-    if len(url) > MAX_URL:
-        yield Problem(pointer, f"is {len(url)} characters long, at most {MAX_URL} are taken")
-        return
-    if _NOT_IN_URL.search(url):
-        yield Problem(pointer, "must be a URL without spaces, backslashes and control characters")
-        return
-    try:
-        parts = urlsplit(url)
-        port_is_valid = parts.port is None or parts.port > 0
-    except ValueError as error:
-        yield Problem(pointer, f"is no valid URL: {error}")
-        return
-    if parts.scheme not in ("http", "https"):
-        yield Problem(pointer, "must be an absolute URL with the scheme http or https")
-    elif not parts.hostname:
-        yield Problem(pointer, "must name a host")
-    elif not port_is_valid:
-        yield Problem(pointer, "must have a port from 1 to 65535, or none")
-    elif "@" in parts.netloc:
-        yield Problem(pointer, "must not carry a user name or password; set an Authorization header instead")
-
-
-def _header_problems(headers: dict[str, str]) -> Iterator[Problem]:
-    if len(headers) > MAX_HEADERS:
-        yield Problem("/headers", f"has {len(headers)} headers, at most {MAX_HEADERS} are taken")
-    size = sum(len(name) + len(value.encode()) + 4 for name, value in headers.items())
-    if size > MAX_HEADER_BYTES:
-        yield Problem("/headers", f"is {size} bytes on the wire, at most {MAX_HEADER_BYTES} are taken")
-    seen: set[str] = set()
-    for name, value in headers.items():
-        pointer, lower = f"/headers/{_escape(name)}", name.lower()
-        if not _TOKEN.fullmatch(name):
-            yield Problem(pointer, "is no valid header name (RFC 9110 token)")
-        elif lower in FRAMING_HEADERS or lower == "host":
-            yield Problem(pointer, "belongs to the connection and cannot be set by a job")
-        elif lower.startswith("x-carom-"):
-            yield Problem(pointer, "the names X-Carom-* are Carom's own")
-        elif lower in seen:
-            yield Problem(pointer, "is given twice, in different spellings")
-        if not _FIELD_VALUE.fullmatch(value):
-            yield Problem(pointer, "has a value with control characters")
-        seen.add(lower)
-
-
-def _escape(name: str) -> str:
-    return name.replace("~", "~0").replace("/", "~1")

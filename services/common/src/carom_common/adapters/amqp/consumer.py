@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import hashlib
 from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
 
 from carom_common.adapters.amqp.acks import AckBatch
 from carom_common.adapters.amqp.channel import Channel, OnDeliver
@@ -63,11 +64,26 @@ class Consumer:
         self._connection: Connection | None = None
         self._consuming: list[tuple[Channel, str, AckBatch]] = []
         self._stopping = False
+        self._paused = False
+        self._changed = asyncio.Event()
+
+    @property
+    def paused(self) -> bool:
+        """Whether nothing is taken from the queues; what was taken goes on."""
+        return self._paused
+
+    @paused.setter
+    def paused(self, paused: bool) -> None:
+        if paused != self._paused:
+            self._paused = paused
+            self._changed.set()
 
     @property
     def consuming(self) -> bool:
-        """Every queue has its consumer."""
-        return len(self._consuming) == len(self._prefetch) and not any(c.closed.done() for c, _, _ in self._consuming)
+        """Every queue has its consumer, or would have it were it not paused."""
+        return len(self._consuming) == len(self._prefetch) and not any(
+            channel.closed.done() or not (tag or self._paused) for channel, tag, _ in self._consuming
+        )
 
     async def run(self) -> None:
         """Keep consuming until `drain()` or cancellation."""
@@ -87,8 +103,9 @@ class Consumer:
         """Stop taking deliveries; those that are out can still be acked."""
         self._stopping = True
         for channel, consumer_tag, _ in self._consuming:
-            with contextlib.suppress(BrokerError, TimeoutError):
-                await asyncio.wait_for(channel.cancel(consumer_tag), 2)
+            if consumer_tag:
+                with contextlib.suppress(BrokerError, TimeoutError):
+                    await asyncio.wait_for(channel.cancel(consumer_tag), 2)
 
     async def close(self) -> None:
         """Send the last acks and close; the broker requeues the rest."""
@@ -101,20 +118,40 @@ class Consumer:
     async def _hold_connection(self) -> None:
         self._connection = connection = await connect(self._url, f"{self._name} consume")
         try:
-            for queue, prefetch in self._prefetch.items():
+            for _ in self._prefetch:
                 channel = await connection.channel()
-                batch = AckBatch(channel)
-                tag = await channel.consume(queue, prefetch, self._deliver_from(queue, channel, batch))
-                self._consuming.append((channel, tag, batch))
-            await asyncio.wait(
-                {channel.closed for channel, _, _ in self._consuming}, return_when=asyncio.FIRST_COMPLETED
-            )
-            for channel, _, _ in self._consuming:
-                if channel.closed.done():
-                    channel.closed.result()
+                self._consuming.append((channel, "", AckBatch(channel)))
+            while True:
+                self._changed.clear()
+                await self._follow_pause()
+                await self._until_changed()
         finally:
             self._consuming = []
             connection.abort(BrokerUnavailable("consumer restarts"))
+
+    async def _follow_pause(self) -> None:
+        """Begin or end consuming; what is out stays out, on the same channels."""
+        for place, (queue, prefetch) in enumerate(self._prefetch.items()):
+            channel, tag, batch = self._consuming[place]
+            if self._paused and tag:
+                await channel.cancel(tag)
+                tag = ""
+            elif not self._paused and not tag and not self._stopping:
+                tag = await channel.consume(queue, prefetch, self._deliver_from(queue, channel, batch))
+            self._consuming[place] = (channel, tag, batch)
+
+    async def _until_changed(self) -> None:
+        """Until the pause begins or ends; raises when a channel is closed."""
+        changed: asyncio.Future[Any] = asyncio.ensure_future(self._changed.wait())
+        channels = [channel for channel, _, _ in self._consuming]
+        try:
+            ends: list[asyncio.Future[Any]] = [changed, *(channel.closed for channel in channels)]
+            await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            changed.cancel()
+        for channel in channels:
+            if channel.closed.done():
+                channel.closed.result()
 
     def _deliver_from(self, queue: str, channel: Channel, batch: AckBatch) -> OnDeliver:
         on_delivery = self._on_delivery

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
+from time import perf_counter
 from typing import Final, Protocol
 
 import httpx
@@ -10,6 +11,7 @@ import httpx
 from carom_common.adapters.egress.body import read_body
 from carom_common.adapters.egress.errors import EgressError, timed_out
 from carom_common.adapters.egress.seam import HttpxOpener
+from carom_common.adapters.egress.stopwatch import Stopwatch
 from carom_common.adapters.egress.transport import Exchange, GuardedTransport, resolve_url
 
 MAX_REDIRECTS: Final = 5
@@ -32,16 +34,22 @@ class OutboundRequest:
 
 @dataclass(slots=True)
 class OutboundResponse:
-    """What came back. `headers` are as sent and compare without case; `body` is decoded; `truncated` if cut."""
+    """What came back. `headers` are as sent and compare without case; `body` is decoded; `truncated` if cut.
+
+    `watch` has where the time went and which address answered; None where another transport does not tell it.
+    """
 
     status: int
     headers: Mapping[str, str]
     body: bytes
     truncated: bool
+    watch: Stopwatch
 
 
 class _Opener(Protocol):
-    async def open(self, method: str, url: str, headers: Mapping[str, str], body: bytes | None) -> Exchange: ...
+    async def open(
+        self, method: str, url: str, headers: Mapping[str, str], body: bytes | None, watch: Stopwatch
+    ) -> Exchange: ...
 
     async def aclose(self) -> None: ...
 
@@ -58,26 +66,33 @@ class EgressClient:
         headers = request.headers
         if not any(map(_is_accept_encoding, headers)):
             headers = {**headers, "Accept-Encoding": "identity"}
+        now = perf_counter()
+        watch = Stopwatch(now, now)
         try:
             async with asyncio.timeout(request.timeout):
-                exchange = await self._opener.open(request.method, request.url, headers, request.body)
+                exchange = await self._opener.open(request.method, request.url, headers, request.body, watch)
                 if request.follow_redirects and exchange.status in _REDIRECTS:
-                    exchange = await self._follow(exchange, request.method, request.url, headers, request.body)
+                    exchange = await self._follow(exchange, request, headers, watch)
                 try:
                     body, truncated = await read_body(exchange, self._limit)
                 finally:
                     await exchange.close()
         except TimeoutError:
-            raise timed_out(request.timeout) from None
-        return OutboundResponse(exchange.status, exchange.headers, body, truncated)
+            raise _timed(timed_out(request.timeout), watch) from None
+        except EgressError as error:
+            _timed(error, watch)
+            raise
+        watch.ended = perf_counter()
+        return OutboundResponse(exchange.status, exchange.headers, body, truncated, watch)
 
     async def close(self) -> None:
         await self._opener.aclose()
 
     async def _follow(
-        self, exchange: Exchange, method: str, url: str, headers: Mapping[str, str], body: bytes | None
+        self, exchange: Exchange, request: OutboundRequest, headers: Mapping[str, str], watch: Stopwatch
     ) -> Exchange:
         """The first response that is no redirect. Each hop passes the guard like a call of its own (RFC 9110, 15.4)."""
+        method, url, body = request.method, request.url, request.body
         for _ in range(MAX_REDIRECTS):
             status, location = exchange.status, exchange.headers.get("Location")
             if status not in _REDIRECTS or location is None:
@@ -89,7 +104,8 @@ class EgressClient:
             url, same_origin = resolve_url(url, location)
             if not same_origin:
                 headers = {name: value for name, value in headers.items() if name.lower() not in _PRIVATE}
-            exchange = await self._opener.open(method, url, headers, body)
+            watch.next_hop()
+            exchange = await self._opener.open(method, url, headers, body, watch)
         if exchange.status in _REDIRECTS and "Location" in exchange.headers:
             await exchange.close()
             raise EgressError("too-many-redirects", f"more than {MAX_REDIRECTS} redirects")
@@ -98,3 +114,9 @@ class EgressClient:
 
 def _is_accept_encoding(name: str) -> bool:
     return len(name) == 15 and name.lower() == "accept-encoding"
+
+
+def _timed(error: EgressError, watch: Stopwatch) -> EgressError:
+    watch.ended = perf_counter()
+    error.watch = watch
+    return error

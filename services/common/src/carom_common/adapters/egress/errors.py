@@ -9,6 +9,8 @@ from typing import Final, Literal
 import aiohttp
 from aiohttp.http_exceptions import LineTooLong
 
+from carom_common.adapters.egress.stopwatch import Stopwatch
+
 Reason = Literal["refused", "timeout", "dns", "connect", "tls", "protocol", "too-many-redirects", "invalid-url"]
 
 _FINAL: Final = frozenset({"refused", "too-many-redirects", "invalid-url"})
@@ -23,11 +25,15 @@ _CONNECT_ERRORS: Final = {
 
 
 class EgressError(Exception):
-    """An outgoing call without a usable response. `retryable` says whether the same call may succeed later."""
+    """An outgoing call without a usable response. `retryable` says whether the same call may succeed later.
+
+    `EgressClient.send` adds how far the call came.
+    """
 
     def __init__(self, reason: Reason, message: str) -> None:
         super().__init__(message)
         self.reason: Final = reason
+        self.watch: Stopwatch | None = None
 
     @property
     def retryable(self) -> bool:

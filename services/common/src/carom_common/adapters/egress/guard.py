@@ -14,6 +14,7 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 from aiohttp.resolver import ThreadedResolver
 
 from carom_common.adapters.egress.errors import AddressRefused
+from carom_common.adapters.egress.stopwatch import connecting
 from carom_common.domain.address_policy import AddressPolicy
 
 # The socket factory is not told the host. It runs in the caller's context or a copy of it (the tasks of a race between
@@ -68,4 +69,7 @@ class Guard(AbstractResolver):
         why = self._policy.refusal(str(address[0]), host_allowed=_host_allowed.get())
         if why is not None:
             raise AddressRefused(why)
-        return socket.socket(family, kind, protocol)
+        opened = socket.socket(family, kind, protocol)
+        if (watch := connecting.get()) is not None:
+            watch.opens(opened)
+        return opened

@@ -1,24 +1,30 @@
 """Any httpx transport in place of the guarded one, for tests and extensions. It is then its own guard."""
 
 from collections.abc import AsyncIterator, Mapping
+from time import perf_counter
 
 import httpx
 
 from carom_common.adapters.egress.errors import EgressError
+from carom_common.adapters.egress.stopwatch import Stopwatch
 
 
 class HttpxOpener:
-    """`GuardedTransport.open` over another transport."""
+    """`GuardedTransport.open` over another transport. Nothing is known of its connections, so only totals are timed."""
 
     def __init__(self, transport: httpx.AsyncBaseTransport) -> None:
         self._transport = transport
 
-    async def open(self, method: str, url: str, headers: Mapping[str, str], body: bytes | None) -> "HttpxExchange":
+    async def open(
+        self, method: str, url: str, headers: Mapping[str, str], body: bytes | None, watch: Stopwatch
+    ) -> "HttpxExchange":
+        watch.ready = perf_counter()
         try:
             request = httpx.Request(method, url, headers=headers, content=body)
             response = await self._transport.handle_async_request(request)
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise _translate(error) from None
+        watch.answered = perf_counter()
         return HttpxExchange(response)
 
     async def aclose(self) -> None:

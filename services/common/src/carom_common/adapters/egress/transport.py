@@ -5,7 +5,9 @@ aiohttp repeats a GET, HEAD, OPTIONS, TRACE, PUT or DELETE once on its own when 
 """
 
 import re
+from asyncio import current_task
 from collections.abc import AsyncIterator, Mapping
+from time import perf_counter
 from typing import Final, Protocol
 
 import aiohttp
@@ -13,8 +15,10 @@ import httpx
 from multidict import CIMultiDict
 from yarl import URL
 
+from carom_common.adapters.egress.connector import WatchedConnector
 from carom_common.adapters.egress.errors import EgressError, refused, translate
 from carom_common.adapters.egress.guard import Guard, allowed_host
+from carom_common.adapters.egress.stopwatch import Stopwatch
 from carom_common.domain.address_policy import AddressPolicy
 from carom_common.domain.framing import FRAMING_HEADERS
 
@@ -122,15 +126,16 @@ class GuardedTransport(httpx.AsyncBaseTransport):
     def __init__(self, policy: AddressPolicy, *, connections_per_host: int = 0) -> None:
         self._policy = policy
         self._guard = Guard(policy)
+        self._connector = WatchedConnector(
+            limit=0,
+            limit_per_host=connections_per_host,
+            keepalive_timeout=KEEPALIVE_SECONDS,
+            ttl_dns_cache=10,
+            resolver=self._guard,
+            socket_factory=self._guard.open_socket,
+        )
         self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(
-                limit=0,
-                limit_per_host=connections_per_host,
-                keepalive_timeout=KEEPALIVE_SECONDS,
-                ttl_dns_cache=10,
-                resolver=self._guard,
-                socket_factory=self._guard.open_socket,
-            ),
+            connector=self._connector,
             cookie_jar=aiohttp.DummyCookieJar(),
             timeout=_NO_TIMEOUT,
             trust_env=False,
@@ -144,9 +149,10 @@ class GuardedTransport(httpx.AsyncBaseTransport):
         url: str,
         headers: Mapping[str, str],
         body: bytes | None,
+        watch: Stopwatch | None = None,
         timeout: aiohttp.ClientTimeout = _NO_TIMEOUT,
     ) -> "_AiohttpExchange":
-        """Send the request and wait for the headers of its response. Raises EgressError.
+        """Send the request and wait for the headers of its response, timed by `watch`. Raises EgressError.
 
         Sends the headers it is given, `Host` and the framing of the body; nothing else.
         """
@@ -160,6 +166,8 @@ class GuardedTransport(httpx.AsyncBaseTransport):
             headers = CIMultiDict(kept)
         # Not under way before it is awaited.
         call = self._session.request(method, target, headers=headers, data=body, allow_redirects=False, timeout=timeout)
+        task = current_task()
+        self._connector.watches[task] = watch
         try:
             if rule == "allow":
                 with allowed_host():
@@ -168,6 +176,10 @@ class GuardedTransport(httpx.AsyncBaseTransport):
                 response = await call
         except _ERRORS as error:
             raise translate(error) from None
+        finally:
+            del self._connector.watches[task]
+        if watch is not None:
+            watch.answered = perf_counter()
         return _AiohttpExchange(response)
 
     async def aclose(self) -> None:
@@ -185,7 +197,7 @@ class GuardedTransport(httpx.AsyncBaseTransport):
                 str(request.url),
                 CIMultiDict(request.headers.multi_items()),
                 await request.aread() or None,
-                timeout,
+                timeout=timeout,
             )
         except EgressError as error:
             raise _as_httpx(error)(str(error), request=request) from error

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import hashlib
 import importlib.resources
+import math
 from collections import deque
 from typing import Any
 
@@ -15,10 +16,16 @@ from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import NoScriptError, ReadOnlyError, RedisError, ResponseError
 
+from carom_common.telemetry.logging import get_logger
+
 BATCH_LIMIT = 64
 SOCKET_SECONDS = 5.0
 
 Command = tuple[Any, ...]
+Entry = tuple[tuple[Command, ...], "asyncio.Future[Any] | None"]
+"""Commands that go together in one round trip, and who waits for the reply to the first of them."""
+
+log = get_logger()
 
 
 class StoreUnavailable(Exception):
@@ -46,7 +53,7 @@ class Batcher:
         )
         self._connection: AbstractConnection | None = None
         self._scripts: dict[str, str] = {}
-        self._waiting: deque[tuple[Command, asyncio.Future[Any]]] = deque()
+        self._waiting: deque[Entry] = deque()
         self._sender: asyncio.Task[None] | None = None
         self.healthy = False
 
@@ -56,13 +63,20 @@ class Batcher:
         self._scripts[script.sha] = script.text
         return script.sha
 
-    async def run(self, *command: Any) -> Any:
-        """Run one command; raises StoreUnavailable."""
+    async def run(self, *command: Any, also: tuple[Command, ...] = ()) -> Any:
+        """Run one command, and `also` others right after it whose replies do not matter; raises StoreUnavailable."""
         future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-        self._waiting.append((command, future))
+        self._add((command, *also), future)
+        return await future
+
+    def post(self, *commands: Command) -> None:
+        """Send commands with the next round trip. Nobody waits: for what a sweep or the next transition mends."""
+        self._add(commands, None)
+
+    def _add(self, commands: tuple[Command, ...], future: "asyncio.Future[Any] | None") -> None:
+        self._waiting.append((commands, future))
         if self._sender is None:
             self._sender = asyncio.create_task(self._send())
-        return await future
 
     async def close(self) -> None:
         if self._sender is not None:
@@ -75,32 +89,42 @@ class Batcher:
     async def _send(self) -> None:
         try:
             while self._waiting:
-                batch = [self._waiting.popleft() for _ in range(min(len(self._waiting), BATCH_LIMIT))]
+                batch, size = [], 0
+                while self._waiting and size < BATCH_LIMIT:
+                    batch.append(self._waiting.popleft())
+                    size += len(batch[-1][0])
                 await self._send_batch(batch)
         finally:
             self._sender = None
 
-    async def _send_batch(self, batch: list[tuple[Command, asyncio.Future[Any]]]) -> None:
+    async def _send_batch(self, batch: list[Entry]) -> None:
+        commands = [command for entry, _ in batch for command in entry]
         try:
-            replies = await self._round_trip([command for command, _ in batch])
+            replies = await self._round_trip(commands)
             missing = [i for i, reply in enumerate(replies) if isinstance(reply, NoScriptError)]
             if missing:
                 await self._round_trip([("SCRIPT", "LOAD", text) for text in self._scripts.values()])
-                again = await self._round_trip([batch[i][0] for i in missing])
+                again = await self._round_trip([commands[i] for i in missing])
                 for i, reply in zip(missing, again, strict=True):
                     replies[i] = reply
         except Exception as error:  # whatever it was: callers wait for an answer, and may ask again
             self.healthy = False
-            replies = [StoreUnavailable(str(error) or type(error).__name__)] * len(batch)
+            replies = [StoreUnavailable(str(error) or type(error).__name__)] * len(commands)
         except asyncio.CancelledError:
             for _, future in batch:
-                future.cancel()
+                if future is not None:
+                    future.cancel()
             raise
         else:
-            if any(isinstance(reply, RedisError) for reply in replies):
+            refused = next((reply for reply in replies if isinstance(reply, RedisError)), None)
+            if refused is not None:
                 self.healthy = False  # it answers, but takes no writes: full, read-only or forbidden
-        for (_, future), reply in zip(batch, replies, strict=True):
-            if future.done():
+                log.warning("store_refused", reason=str(refused))
+        first = 0
+        for entry, future in batch:
+            reply = replies[first]
+            first += len(entry)
+            if future is None or future.done():
                 continue
             if isinstance(reply, RedisError):
                 reply = StoreUnavailable(str(reply))
@@ -129,7 +153,8 @@ class Batcher:
                 await self._connection.send_packed_command(data, check_health=False)
                 while len(replies) < count:
                     try:
-                        replies.append(await self._connection.read_response())
+                        # No timeout within the timeout: one for each reply is a third of the cost of reading it.
+                        replies.append(await self._connection.read_response(timeout=math.inf))
                     except ResponseError as error:
                         replies.append(error)
         except BaseException:

@@ -21,7 +21,7 @@ YOUNG_MS = 60_000
 """Entries younger than this are left alone: their record may be on its way."""
 
 _BATCH = 200
-_FIELDS = ("status", "reason", "dead", "wait_reason", "callback", "callback_dead")
+_FIELDS = ("status", "reason", "dead", "wait_reason", "callback", "callback_dead", "shown_until")
 _STATUSES = ("failed", "cancelled", "expired")
 _KNOWN = (
     "open",
@@ -152,9 +152,11 @@ class Sweep:
         replies = await asyncio.gather(
             *(self._batcher.run("HMGET", f"carom:{{{member.decode()}}}:state", *_FIELDS) for member, _ in entries)
         )
+        now = now_ms()
         return [
             {name: value.decode() for name, value in zip(_FIELDS, values, strict=True) if value is not None}
-            if values[0] is not None
+            # Of a job that may still have copies, the state stays for longer than the record is shown.
+            if values[0] is not None and (values[-1] is None or int(values[-1]) > now)
             else {}
             for values in replies
         ]

@@ -1,7 +1,8 @@
 -- Claims an attempt to call back.
 -- ARGV: generation, callback_generation, callback_attempt, message_id, owner, lease_ms (0: only ask),
---       keep_until, created, job, history, attempts, status, completed, error, dead (0 | 1)
--- Replies {'run', claims so far} | {'unknown'} | {'leased', ms} | {'drop', why} | {'settled', callback status, eta, error, dead}
+--       keep_until, birth, job, history, attempts, status, completed, error, dead (0 | 1), reason
+-- Replies {'run', claims so far, rebuilt (0 | 1)} | {'unknown'} | {'leased', ms} | {'drop', why}
+--       | {'settled', callback status, eta, error, dead}
 local now, generation = clock(), tonumber(ARGV[1])
 local cgeneration, cattempt = tonumber(ARGV[2]), tonumber(ARGV[3])
 local r = get('generation', 'status', 'callback_generation', 'callback_attempt', 'callback_settled_by', 'callback_owner',
@@ -9,11 +10,14 @@ local r = get('generation', 'status', 'callback_generation', 'callback_attempt',
 local known = tonumber(r[1])
 local final = is_final(r[2])
 
+local rebuilt = 0
 if known and generation < known then return {'drop', 'stale generation'} end
 if not known or generation > known or not final then
   if ARGV[9] == '' then return {'unknown'} end
-  rebuild(ARGV[9], generation, ARGV[11], ARGV[8], ARGV[10])
-  set('status', ARGV[12], 'completed', ARGV[13], 'updated', ARGV[13], 'error', ARGV[14], 'dead', ARGV[15], 'callback', 'pending')
+  rebuild(ARGV[9], generation, ARGV[11], '0', ARGV[8], ARGV[10])
+  rebuilt = 1
+  set('status', ARGV[12], 'completed', ARGV[13], 'updated', ARGV[13], 'error', ARGV[14], 'dead', ARGV[15],
+    'reason', ARGV[16], 'callback', 'pending')
   keep_until(ARGV[7])
 else
   local g, settled = tonumber(r[3] or '1'), tonumber(r[4] or '0')
@@ -27,6 +31,9 @@ else
     if r[8] == 'delivered' or r[8] == 'failed' then return {'drop', r[8]} end
     local lease = tonumber(r[7] or '0')
     if lease > now and r[6] ~= ARGV[5] then return {'leased', lease - now} end
+  else  -- redriven, and the store lost it
+    set('callback', 'pending', 'callback_generation', cgeneration, 'callback_attempt', cattempt - 1, 'callback_lease', '0')
+    redis.call('HDEL', state, 'callback_settled_by', 'callback_claims', 'callback_dead')
   end
 end
 local claims = 0
@@ -34,4 +41,4 @@ if ARGV[6] ~= '0' then
   claims = redis.call('HINCRBY', state, 'callback_claims', 1)
   set('callback_generation', cgeneration, 'callback_owner', ARGV[5], 'callback_lease', now + ARGV[6])
 end
-return {'run', claims}
+return {'run', claims, rebuilt}

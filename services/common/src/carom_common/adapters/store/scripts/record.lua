@@ -23,17 +23,29 @@ local function is_final(status)
   return status == 'completed' or status == 'failed' or status == 'cancelled' or status == 'expired'
 end
 
+-- The log goes when the record does; its state stays for as long as a copy that must be recognised may still arrive.
 local function keep_until(at)
-  redis.call('PEXPIREAT', state, at)
-  redis.call('PEXPIREAT', log, at)
+  local stale = tonumber(redis.call('HGET', state, 'stale_until') or '0')
+  if stale > 0 then set('shown_until', at) end
+  redis.call('PEXPIREAT', state, stale > tonumber(at) and stale or at)
+  if log then redis.call('PEXPIREAT', log, at) end
 end
 
 -- Makes the record what a message says it is: after a loss of writes, and for a message that is ahead of its record.
--- history is a JSON array of the attempts that the message carries.
-local function rebuild(job, generation, attempts, created, history)
+-- history is a JSON array of the attempts that the message carries, birth one of what never changes:
+-- [created, tenant, expires, base].
+local function rebuild(job, generation, attempts, eta, birth, history)
+  local b = cjson.decode(birth)
+  local stale = redis.call('HGET', state, 'stale_until')
   redis.call('DEL', state, log)
   redis.call('RPUSH', log, job)
   for _, entry in ipairs(cjson.decode(history)) do redis.call('RPUSH', log, entry) end
-  set('generation', generation, 'attempt', attempts, 'created', created, 'updated', created,
-    'status', tonumber(attempts) > 0 and 'waiting' or 'queued')
+  local status = 'queued'
+  if tonumber(attempts) > b[4] then status = 'waiting' elseif eta ~= '0' then status = 'scheduled' end
+  local created = string.format('%d', b[1])
+  set('generation', generation, 'attempt', attempts, 'created', created, 'updated', created, 'status', status,
+    'eta', eta, 'tenant', b[2])
+  if b[3] > 0 then set('expires', string.format('%d', b[3])) end
+  if b[4] > 0 then set('base', b[4]) end
+  if stale then set('stale_until', stale) end
 end

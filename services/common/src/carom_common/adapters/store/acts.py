@@ -1,0 +1,160 @@
+"""What clients and operators do to a job that exists, and what must be published then (scripts/act.lua).
+
+`carom:owed` (sorted set of `<jobId>/<token>` by Unix milliseconds) names the jobs that owe a message. It is written
+before the record, and cleared after the message is confirmed: a process may die in between, another one publishes.
+"""
+
+import asyncio
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple
+
+from carom_common.adapters.store import index
+from carom_common.adapters.store.batch import Batcher, Command
+from carom_common.adapters.store.events import event
+from carom_common.adapters.store.store import StoredJob
+from carom_common.contracts.job import FINAL_STATUSES, decode_job
+from carom_common.domain.clock import now_ms
+
+Act = Literal["cancel", "retry", "redrive-execute", "redrive-callback", "forget-execute", "forget-callback"]
+
+OWED_KEY = "carom:owed"
+MAX_GENERATIONS = 100
+"""How often a job may be run again: its record and messages keep the attempts of all generations."""
+
+
+@dataclass(slots=True, frozen=True)
+class Acted:
+    """An act was done, now or by an earlier request for the same; `was` is the reason that the job had before."""
+
+    job_id: str
+    act: Act
+    fresh: bool
+    was: str
+    stored: StoredJob
+
+    @property
+    def owed(self) -> str:
+        """`<execute|callback> <token>`, or nothing."""
+        return self.stored.state.get("owed", "")
+
+
+@dataclass(slots=True, frozen=True)
+class Refused:
+    """The job's status, and why the act is not possible: `final`, `not dead`, `generations` or the status."""
+
+    status: str
+    why: str
+
+
+class Owed(NamedTuple):
+    """An entry of the outbox."""
+
+    job_id: str
+    token: str
+
+
+def new_token() -> str:
+    return os.urandom(8).hex()
+
+
+class Acts:
+    """Every method raises StoreUnavailable when Redis cannot be asked; asking again, with the same token, is safe."""
+
+    def __init__(self, batcher: Batcher, retention_seconds: int, dead_retention_seconds: int) -> None:
+        self._batcher = batcher
+        self._kept = (retention_seconds * 1000, dead_retention_seconds * 1000)
+        self._act, self._paid = batcher.register("act"), batcher.register("paid")
+
+    async def act(self, act: Act, job_id: str, tenant: str, token: str) -> Acted | Refused | None:
+        """Do it; None when the tenant has no such job. The same token is done once only."""
+        wanted = 0
+        if act == "cancel":
+            job = await self._batcher.run("LINDEX", _log(job_id), 0)
+            if job is None:
+                return None
+            wanted = int(decode_job(job).wants("cancelled"))
+        if wanted or act not in ("cancel", "forget-execute", "forget-callback"):
+            await self._batcher.run("ZADD", OWED_KEY, now_ms(), f"{job_id}/{token}")
+        arguments = (act, token, tenant, *self._kept, wanted, MAX_GENERATIONS)
+        reply = await self._batcher.run("EVALSHA", self._act, 2, _state(job_id), _log(job_id), *arguments)
+        if reply[0] == b"ok":
+            _, fresh, was, state, log = reply
+            stored = StoredJob(_texts(state), log[0], log[1:])
+            return Acted(job_id, act, fresh == 1, was.decode(), stored)
+        self._batcher.post(("ZREM", OWED_KEY, f"{job_id}/{token}"))
+        return Refused(reply[1].decode(), reply[2].decode()) if reply[0] == b"refused" else None
+
+    async def tell(self, acted: Acted) -> None:
+        """Move the job between the indexes, and tell its new state: before its message is out, which tells more."""
+        state = acted.stored.state
+        tenant, created = state["tenant"], int(state["created"])
+        what, left, entered = _moves(acted)
+        moves: list[Command] = [
+            *index.leaves(tenant, acted.job_id, *left),
+            *index.enters(tenant, acted.job_id, created, *entered),
+        ]
+        if what:
+            numbers = (int(state["generation"]), int(state["attempt"]), int(state["updated"]))
+            moves.append(event(tenant, acted.job_id, what, *numbers))
+        await self._batcher.run(*moves[0], also=tuple(moves[1:]))
+
+    async def paid(self, job_id: str, owed: str) -> None:
+        """What was owed is published."""
+        entry = f"{job_id}/{owed.partition(' ')[2]}"
+        also = (("ZREM", OWED_KEY, entry),)
+        await self._batcher.run("EVALSHA", self._paid, 1, _state(job_id), owed, also=also)
+
+    async def overdue(self, older_than_ms: int, limit: int) -> list[Owed]:
+        """What has been owed for so long that whoever should publish it may be gone; the oldest first."""
+        command = ("ZRANGEBYSCORE", OWED_KEY, "-inf", now_ms() - older_than_ms, "LIMIT", 0, limit)
+        entries = [entry.decode() for entry in await self._batcher.run(*command)]
+        return [Owed(*entry.partition("/")[::2]) for entry in entries]
+
+    async def look(self, jobs: Sequence[str]) -> list[StoredJob | None]:
+        """The records of some jobs."""
+        return await asyncio.gather(*map(self._fetch, jobs))
+
+    async def _fetch(self, job_id: str) -> StoredJob | None:
+        state, log = await asyncio.gather(
+            self._batcher.run("HGETALL", _state(job_id)), self._batcher.run("LRANGE", _log(job_id), 0, -1)
+        )
+        return StoredJob(_texts(state), log[0], log[1:]) if state and log else None
+
+    def forget(self, owed: Owed) -> None:
+        """Take an entry out that stands for nothing (any more)."""
+        self._batcher.post(("ZREM", OWED_KEY, f"{owed.job_id}/{owed.token}"))
+
+
+def _state(job_id: str) -> str:
+    return f"carom:{{{job_id}}}:state"
+
+
+def _log(job_id: str) -> str:
+    return f"carom:{{{job_id}}}:log"
+
+
+def _texts(fields: Any) -> dict[str, str]:
+    pairs = fields.items() if isinstance(fields, dict) else zip(fields[::2], fields[1::2], strict=True)
+    return {key.decode(): value.decode("utf-8", "replace") for key, value in pairs}
+
+
+_Names = tuple[str, ...]
+
+
+def _moves(acted: Acted) -> tuple[str, _Names, _Names]:
+    """What to tell, and the indexes that an act takes a job out of and puts it into."""
+    match acted.act:
+        case "cancel":
+            return "cancelled", ("open", "held"), index.final("cancelled", "cancelled", False)
+        case "retry" | "redrive-execute":
+            final = tuple(f"status:{status}" for status in sorted(FINAL_STATUSES - {"completed"}))
+            reason = (f"reason:{acted.was}",) if acted.was else ()
+            return "queued", (*final, *reason, "dead:execute", "dead:callback", "held"), ("open",)
+        case "redrive-callback":
+            return "callback.waiting", ("dead:callback",), ()
+        case "forget-execute":
+            return "", ("dead:execute",), ()
+        case "forget-callback":
+            return "", ("dead:callback",), ()

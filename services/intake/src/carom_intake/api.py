@@ -1,0 +1,67 @@
+"""The API as an ASGI application: routes, and errors as problems."""
+
+import re
+from collections.abc import Sequence
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import BaseRoute, Match, Route
+from starlette.types import ASGIApp
+
+from carom_common.telemetry import metrics
+from carom_common.telemetry.logging import get_logger
+from carom_intake.auth import Authenticate
+from carom_intake.middleware import RequestIds
+from carom_intake.problems import HttpProblem, problem_response
+
+log = get_logger()
+
+
+def create_app(routes: Sequence[BaseRoute], authenticate: Authenticate) -> ASGIApp:
+    """The application; `authenticate` finds the caller of a request."""
+    _keep_apart(routes)
+    handlers = {HttpProblem: _on_problem, HTTPException: _on_http_exception, Exception: _on_error}
+    app = Starlette(routes=routes, exception_handlers=handlers)
+    app.router.redirect_slashes = False
+    app.state.authenticate = authenticate
+    return RequestIds(app)
+
+
+def _keep_apart(routes: Sequence[BaseRoute]) -> None:
+    """A path with parameters never takes a fixed one: `GET /api/jobs/batch` is a 405, not a job that is not there."""
+    known = [route for route in routes if isinstance(route, Route)]
+    fixed = "|".join(re.escape(route.path) for route in known if not route.param_convertors)
+    for route in known:
+        if route.param_convertors:
+            route.path_regex = re.compile(rf"(?!(?:{fixed})\Z){route.path_regex.pattern}")
+
+
+async def _on_error(request: Request, _: Exception) -> Response:
+    """What nobody expected. Starlette raises it again, and RequestIds logs it."""
+    return problem_response(HttpProblem(500, "something went wrong inside Carom; the log has the details"), request)
+
+
+async def _on_problem(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HttpProblem)
+    if request.method == "POST":
+        metrics.submissions_refused.labels(str(error.status)).inc()
+    request_id = request.scope["request_id"]
+    log.info("request_refused", request_id=request_id, path=request.url.path, status=error.status)
+    return problem_response(error, request)
+
+
+async def _on_http_exception(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    if error.status_code != 405:
+        return await _on_problem(request, HttpProblem(error.status_code, "there is nothing at this path"))
+    allowed = ", ".join(sorted(_methods_at(request)))
+    detail = f"{request.method} is not allowed here; allowed: {allowed}"
+    return await _on_problem(request, HttpProblem(405, detail, headers={"Allow": allowed}))
+
+
+def _methods_at(request: Request) -> set[str]:
+    """What this path takes; a path may be shared by several routes, of which Starlette names one."""
+    matching = (route for route in request.app.routes if route.matches(request.scope)[0] is not Match.NONE)
+    return {method for route in matching if isinstance(route, Route) for method in route.methods or ()}

@@ -1,0 +1,167 @@
+"""`POST /api/jobs/batch`: many jobs in one request, an answer for each."""
+
+import asyncio
+import time
+import uuid
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import msgspec
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from carom_common.contracts.message import ExecuteMessage
+from carom_common.telemetry import metrics
+from carom_common.telemetry.logging import get_logger
+from carom_common.telemetry.trace import trace_id, traceparent_from
+from carom_intake.accepting import Acceptor, message_of, submission_in
+from carom_intake.auth import require
+from carom_intake.domain.batch import parse_batch, within
+from carom_intake.domain.checks import Problem
+from carom_intake.domain.keys import Scope
+from carom_intake.domain.submission import InvalidSubmission, Submission, bounded
+from carom_intake.once import Given, Once, idempotency_key
+from carom_intake.problems import HttpProblem, problem_document, unavailable
+from carom_intake.reading import Limits, read_json_body
+
+AT_ONCE = 4
+"""Batches under way in a process, each with up to 16 MiB; others wait before their body is read."""
+WAIT_SECONDS = 10.0
+WORKERS = 128
+PROBLEMS_SHOWN = 10
+PARSED_AT_A_TIME = 50
+
+log = get_logger()
+_encode = msgspec.json.Encoder().encode
+
+
+class Read(NamedTuple):
+    """The jobs of a batch in order: valid, or what is wrong."""
+
+    jobs: list[Submission | HttpProblem]
+
+    @property
+    def valid(self) -> int:
+        return sum(isinstance(job, Submission) for job in self.jobs)
+
+
+class BatchRoutes:
+    """Accepts batches."""
+
+    def __init__(self, acceptor: Acceptor, once: Once, limits: Limits) -> None:
+        self._acceptor = acceptor
+        self._once = once
+        self._limits = limits
+        self._slots = asyncio.Semaphore(AT_ONCE)
+
+    def routes(self) -> list[Route]:
+        return [Route("/api/jobs/batch", self.submit, methods=["POST"])]
+
+    async def submit(self, request: Request) -> Response:
+        """207 with an entry for each job in order; with `atomic`, 400 for all when one is not valid."""
+        caller = require(request, Scope.JOBS_WRITE)
+        key = idempotency_key(request)
+        try:
+            async with asyncio.timeout(WAIT_SECONDS):
+                await self._slots.acquire()
+        except TimeoutError:
+            raise unavailable(f"{AT_ONCE} batches are under way") from None
+        try:
+            return await self._submit(request, caller.tenant, key)
+        finally:
+            self._slots.release()
+
+    async def _submit(self, request: Request, tenant: str, key: str | None) -> Response:
+        started = time.perf_counter()
+        body = await read_json_body(request, self._limits.batch)
+        traceparent = traceparent_from(request.headers.get("traceparent"))
+
+        async def parse(now: int) -> Read:
+            return await self._read(body, now)
+
+        async def act(read: Read, base: str, now: int) -> Given:
+            if read.valid:
+                self._acceptor.check_open(read.valid)
+            ids = [str(uuid.uuid5(uuid.UUID(base), str(index))) for index in range(len(read.jobs))]
+            outcomes = await self._accept_all(read, ids, tenant, now, traceparent)
+            entries = [_entry(request, n, ids[n], problem) for n, problem in enumerate(outcomes)]
+            statuses = [entry["status"] for entry in entries]
+            for status in statuses:
+                if status != 202:
+                    metrics.submissions_refused.labels(str(status)).inc()
+            metrics.jobs_submitted.inc(statuses.count(202))
+            log.info(
+                "batch_accepted",
+                jobs=len(entries),
+                accepted=statuses.count(202),
+                unconfirmed=statuses.count(503),
+                first_job_id=ids[0],
+                request_id=request.scope["request_id"],
+                trace_id=trace_id(traceparent),
+            )
+            return Given(_encode({"jobs": entries}), 503 not in statuses)
+
+        answer = await self._once.answer(tenant, key, request.url.path, body, parse, act)
+        metrics.submit_seconds.observe(time.perf_counter() - started)
+        return Response(answer.body, 207, answer.headers, "application/json")
+
+    async def _read(self, body: bytes, now: int) -> Read:
+        try:
+            batch = parse_batch(body)
+        except InvalidSubmission as error:
+            raise HttpProblem(400, "the batch is not valid", error.problems) from None
+        jobs: list[Submission | HttpProblem] = []
+        for index, text in enumerate(batch.jobs):
+            if index % PARSED_AT_A_TIME == PARSED_AT_A_TIME - 1:
+                await asyncio.sleep(0)  # other requests do not wait for the whole batch
+            try:
+                jobs.append(submission_in(text, now, self._limits))
+            except HttpProblem as problem:
+                problem.errors = within(index, list(problem.errors))
+                jobs.append(problem)
+        if batch.atomic and (refused := [job for job in jobs if isinstance(job, HttpProblem)]):
+            raise _refusal(jobs, refused)
+        return Read(jobs)
+
+    async def _accept_all(
+        self, read: Read, ids: list[str], tenant: str, now: int, traceparent: str
+    ) -> list[HttpProblem | None]:
+        """Accept what is valid, many at a time; what became of each."""
+        outcomes: list[HttpProblem | None] = [job if isinstance(job, HttpProblem) else None for job in read.jobs]
+
+        def messages() -> Iterator[tuple[int, ExecuteMessage]]:
+            for index, job in enumerate(read.jobs):
+                if isinstance(job, Submission):
+                    yield index, message_of(job, tenant, ids[index], now, traceparent)
+
+        todo = messages()
+
+        async def worker() -> None:
+            for index, message in todo:
+                try:
+                    await self._acceptor.accept(message)
+                except HttpProblem as problem:
+                    outcomes[index] = problem
+
+        async with asyncio.TaskGroup() as group:
+            for _ in range(min(WORKERS, read.valid)):
+                group.create_task(worker())
+        return outcomes
+
+
+def _refusal(jobs: list[Submission | HttpProblem], refused: list[HttpProblem]) -> HttpProblem:
+    """Why an atomic batch is refused: the problems of every job that is not valid."""
+    problems: list[Problem] = []
+    for index, job in enumerate(jobs):
+        if isinstance(job, HttpProblem):
+            problems += job.errors or [Problem(f"/jobs/{index}", job.detail)]
+    detail = f"{len(refused)} of {len(jobs)} jobs are not valid, so none was accepted"
+    return HttpProblem(400, detail, bounded(problems))
+
+
+def _entry(request: Request, index: int, job_id: str, problem: HttpProblem | None) -> dict[str, Any]:
+    if problem is None:
+        return {"index": index, "status": 202, "jobId": job_id}
+    problem.errors = problem.errors[:PROBLEMS_SHOWN]
+    return {"index": index, "status": problem.status, "error": problem_document(problem, request)}

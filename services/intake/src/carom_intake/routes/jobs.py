@@ -1,0 +1,85 @@
+"""HTTP to domain and back."""
+
+import time
+from collections.abc import Callable
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from carom_common.adapters.store.store import Store
+from carom_common.telemetry import metrics
+from carom_common.telemetry.logging import get_logger
+from carom_common.telemetry.trace import trace_id, traceparent_from
+from carom_intake.accepting import Acceptor, message_of, submission_in
+from carom_intake.auth import require
+from carom_intake.domain.documents import Record, seed_document, typed_document
+from carom_intake.domain.keys import Scope
+from carom_intake.domain.submission import Submission
+from carom_intake.once import Given, Once, idempotency_key
+from carom_intake.reading import Limits, read_json_body, stored_job
+from carom_intake.waiting import Waiting
+
+log = get_logger()
+
+
+class JobRoutes:
+    """Submits jobs and shows them."""
+
+    def __init__(self, store: Store, acceptor: Acceptor, once: Once, limits: Limits, waiting: Waiting) -> None:
+        self._store = store
+        self._acceptor = acceptor
+        self._once = once
+        self._limits = limits
+        self._waiting = waiting
+
+    def routes(self) -> list[Route]:
+        return [
+            Route("/api/jobs", self.submit, methods=["POST"]),
+            Route("/api/jobs/{job_id}", self.show_typed, methods=["GET"]),
+            Route("/api/job/{job_id}", self.show_seed, methods=["GET"]),
+        ]
+
+    async def submit(self, request: Request) -> Response:
+        """Publish with confirm, record, then 202: never a 202 without a confirm."""
+        started = time.perf_counter()
+        caller = require(request, Scope.JOBS_WRITE)
+        key = idempotency_key(request)
+        body = await read_json_body(request, self._limits.body)
+
+        async def parse(now: int) -> Submission:
+            return submission_in(body, now, self._limits)
+
+        async def accept(submission: Submission, job_id: str, now: int) -> Given:
+            self._acceptor.check_open()
+            traceparent = traceparent_from(request.headers.get("traceparent"))
+            message = message_of(submission, caller.tenant, job_id, now, traceparent)
+            await self._acceptor.accept(message)
+            metrics.jobs_submitted.inc()
+            log.info(
+                "job_accepted",
+                job_id=job_id,
+                request_id=request.scope["request_id"],
+                trace_id=trace_id(traceparent),
+            )
+            status = "scheduled" if message.eta else "queued"
+            answer = f'{{"jobId":"{job_id}","status":"{status}","message":"Job accepted for processing"}}'
+            return Given(answer.encode(), last=True)
+
+        answer = await self._once.answer(caller.tenant, key, "/api/jobs", body, parse, accept)
+        metrics.submit_seconds.observe(time.perf_counter() - started)
+        headers = {"Location": f"/api/jobs/{answer.job_id}", **answer.headers}
+        accepted = Response(answer.body, 202, headers, "application/json")
+        return await self._waiting.answer(request, caller, answer.job_id, accepted)
+
+    async def show_seed(self, request: Request) -> Response:
+        return await self._show(request, seed_document)
+
+    async def show_typed(self, request: Request) -> Response:
+        return await self._show(request, typed_document)
+
+    async def _show(self, request: Request, document: Callable[[Record], bytes]) -> Response:
+        caller = require(request, Scope.JOBS_READ)
+        stored = await stored_job(self._store, request.path_params["job_id"], caller.tenant)
+        record = Record(request.path_params["job_id"], *stored, payloads=caller.may(Scope.PAYLOADS_READ))
+        return Response(document(record), media_type="application/json")
