@@ -44,6 +44,18 @@ def until(ready: Callable[[], bool], seconds: float, what: str, interval: float 
     assert wait_until(asked, seconds, interval), f"not within {seconds:g} s: {what}{''.join(failures)}"
 
 
+def api_resources(*flags: str) -> list[str]:
+    """Lines of kubectl, which fails while one of the servers of the API does not answer: then it is asked again."""
+    found: list[str] = []
+
+    def answered() -> bool:
+        found.extend(run("kubectl", "api-resources", *flags).splitlines())
+        return True
+
+    until(answered, 120, "all of the API answers", 2)
+    return found
+
+
 class Kube:
     def __init__(self, namespace: str) -> None:
         self.namespace = namespace

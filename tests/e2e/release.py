@@ -7,6 +7,7 @@ import subprocess
 import urllib.error
 import urllib.request
 from collections.abc import Collection, Iterable, Mapping
+from email.message import Message
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +19,8 @@ from tests.support.witness import LoopThread, Witness
 
 from devstack.process import wait_until
 
-PROXY_REFUSALS = (502, 503, 504)
-"""What a proxy says while a pod behind it is gone."""
+PROXY_REFUSALS = (500, 502, 503, 504)
+"""What a proxy says while a pod behind it is gone; 500 where there is no way to its node any more."""
 SETTLE_SECONDS = 240
 ACCEPT_SECONDS = 30
 
@@ -44,12 +45,14 @@ class Release:
             "dependencies": {"dev": {"enabled": True}},
             "image": {"tag": self._world.tag},
             "callback": {"config": {"callbackDelays": [0.2, 0.2, 0.2, 1, 1, 1, 1]}},
+            # Controllers, proxy and load share two cores: it may take more than the default's 5 s to forget a pod.
+            "intake": {"shutdown": {"preStopSleepSeconds": 10}},
         }
         if self._world.ingress:
             ours["networkPolicy"] = {"ingressController": {"namespaces": [self._world.ingress_namespace]}}
         else:
             ours["networkPolicy"] = {"ingressController": {"cidrs": ["0.0.0.0/0"]}}
-            ours["intake"] = {"service": {"type": "NodePort"}}
+            ours["intake"]["service"] = {"type": "NodePort"}
         if self._world.private:
             # Public for the NetworkPolicies, which are tested; the guard knows it as an address for documentation.
             allowed = f"{self._world.address},{self.full('test')}.{self.kube.namespace}.svc"
@@ -91,19 +94,17 @@ class Release:
         """Of every request."""
         return {"Host": self.host, "Authorization": f"Bearer {self.key}"}
 
-    def request(
-        self, path: str, body: Any = None, more: Mapping[str, str] | None = None
-    ) -> tuple[int, dict[str, str], Any]:
-        """Status, headers and document; those of an error too. `more` headers go before ours."""
+    def request(self, path: str, body: Any = None, more: Mapping[str, str] | None = None) -> tuple[int, Message, Any]:
+        """Status, headers (in any case) and document; those of an error too. `more` headers go before ours."""
         data = None if body is None else json.dumps(body).encode()
         headers = {**self.headers(), "Content-Type": "application/json", **(more or {})}
         request = urllib.request.Request(f"{self.api}{path}", data, headers)
         try:
             with urllib.request.urlopen(request, timeout=15) as answer:
-                return answer.status, dict(answer.headers), json.load(answer)
+                return answer.status, answer.headers, json.load(answer)
         except urllib.error.HTTPError as error:
             text = error.read().decode(errors="replace")
-            return error.code, dict(error.headers), json.loads(text) if text.startswith("{") else text
+            return error.code, error.headers, json.loads(text) if text.startswith("{") else text
 
     def submit(self, target: str, callback: str | None = None, **fields: Any) -> str:
         """A job that must be accepted; gives its id. A proxy and intake may need a moment after what was before."""
@@ -113,8 +114,8 @@ class Release:
         def answered() -> bool:
             status, _, answer = self.request("/api/jobs", body)
             answers.append((status, answer))
-            # A proxy that does not know the release yet has no document to say so.
-            return status not in PROXY_REFUSALS and not (status == 404 and isinstance(answer, str))
+            # A proxy has no document: also when it does not know the release yet.
+            return status != 503 and not (status in (404, *PROXY_REFUSALS) and isinstance(answer, str))
 
         wait_until(answered, ACCEPT_SECONDS, 1)
         status, answer = answers[-1]

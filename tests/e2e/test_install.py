@@ -1,10 +1,20 @@
 """From nothing to a first job: one `helm install`, a job from outside the cluster to a target outside it, and back."""
 
+import base64
+import json
+
+import msgspec
 import pytest
-from tests.e2e.kube import until
+from tests.e2e.kube import run, until
 from tests.e2e.release import Release
 from tests.e2e.world import World
+from tests.support.chart import CHART
 from tests.support.witness import Witness
+
+from carom_intake.domain.keys import Scope, new_key
+
+FOLLOWED_SECONDS = 150
+"""The kubelet brings a changed Secret into a pod within its sync period, a minute, and what it keeps of it in mind."""
 
 
 def test_a_job_goes_in_from_outside_and_its_callback_comes_out(carom: Release) -> None:
@@ -28,3 +38,43 @@ def test_helm_test_sends_a_job_through_the_release(carom: Release) -> None:
     output = carom.helm("test", "--logs", "--timeout", "3m")
 
     assert "was called back as completed" in output
+
+
+@pytest.mark.parametrize("authorization", ["", "Bearer carom_admin_" + "x" * 48], ids=["empty", "wrong"])
+def test_without_a_key_nobody_is_let_in(carom: Release, authorization: str) -> None:
+    body = {"targetUrl": carom.witness.target("200"), "callbackUrl": None}
+
+    status, headers, problem = carom.request("/api/jobs", body, {"Authorization": authorization})
+
+    assert (status, headers.get("WWW-Authenticate"), problem["status"]) == (401, "Bearer", 401)
+
+
+def test_an_upgrade_keeps_the_keys_of_the_chart(carom: Release) -> None:
+    before = carom.kube.one("secret", carom.keys)["data"]
+
+    run(
+        *("helm", "upgrade", carom.name, str(CHART), "--namespace", carom.kube.namespace, "--reuse-values"),
+        *("--wait", "--timeout", "5m"),
+        seconds=320,
+    )
+
+    assert carom.kube.one("secret", carom.keys)["data"] == before
+
+
+def test_a_key_counts_soon_after_it_is_in_the_secret(carom: Release) -> None:
+    made = new_key("late", "late", [Scope.JOBS_READ])
+    secret = carom.kube.one("secret", carom.keys)
+    keys = json.loads(base64.b64decode(secret["data"]["keys.json"]))
+    keys["keys"].append(json.loads(msgspec.json.encode(made.key)))
+    patch = {"stringData": {"keys.json": json.dumps(keys)}}
+    restarts = carom.kube.restarts()
+
+    carom.kube("patch", "secret", carom.keys, "--patch", json.dumps(patch))
+
+    def counts() -> bool:
+        # Every pod must know it; two are asked in turn.
+        answers = [carom.request("/api/jobs/none", more={"Authorization": f"Bearer {made.token}"})[0] for _ in range(6)]
+        return set(answers) == {404}
+
+    until(counts, FOLLOWED_SECONDS, "the new key is known", 2)
+    assert carom.kube.restarts() == restarts

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pytest
-from tests.e2e.kube import Kube, Object, run
+from tests.e2e.kube import Kube, Object, api_resources
 from tests.support import helm
 
 from kindstubs import is_foreign
@@ -23,9 +23,8 @@ def kube() -> Iterator[Kube]:
 @pytest.fixture(scope="module")
 def known() -> set[str]:
     """Kinds of this cluster, as `group/version/kind`."""
-    lines = run("kubectl", "api-resources", "--no-headers").splitlines()
     # NAME, SHORTNAMES (may be empty), APIVERSION, NAMESPACED, KIND
-    return {"/".join((fields[-3], fields[-1])) for fields in map(str.split, lines)}
+    return {f"{fields[-3]}/{fields[-1]}" for fields in map(str.split, api_resources("--no-headers"))}
 
 
 @functools.cache

@@ -17,6 +17,7 @@ from tests.integration.test_running import read_metrics, run_service
 from tests.integration.test_submit import check_problem, job
 from tests.support.client import Api
 from tests.support.logs import Logs
+from tests.support.sse import listen
 from tests.support.target import Target
 from tests.support.waiting import eventually
 
@@ -215,6 +216,47 @@ async def test_payloads_are_shown_to_whoever_may_read_them(client: Client, targe
         assert (typed["response"]["body"] is None) is hidden
         assert typed["response"]["status"] == 200
         assert (seed["lastResponse"] is None) is hidden
+        (attempt,) = (await client(key).http.get(f"/api/jobs/{job_id}/attempts")).json()["attempts"]
+        assert ("hunter2" in json.dumps(attempt)) is not hidden
+        assert attempt["request"]["headers"]["X-Hidden"] == (None if hidden else "hunter2")
+        assert (attempt["response"]["body"] is None) is hidden
+        other = BILLING if key is SHOP else SHOP
+        check_problem(await client(other).http.get(f"/api/jobs/{job_id}/attempts"), 404)
+
+
+async def test_a_tenant_hears_of_its_own_jobs_alone(client: Client, keyed: Keyed, target: Target) -> None:
+    for path in ("/api/events", f"/api/jobs/{uuid.uuid4()}/events"):
+        check_problem(await client(None).http.get(path), 401)
+        assert "jobs:read" in check_problem(await client(WRITER).http.get(path), 403)["detail"]
+    async with listen(keyed.intake.url, "/api/events", token=SHOP.token) as stream:
+        foreign = await client(BILLING).submit(target.endpoint().url)
+        await client(BILLING).wait_for_status(foreign)
+        check_problem(await client(SHOP).http.get(f"/api/jobs/{foreign}/events"), 404)
+        job_id = await client(SHOP).submit(target.endpoint().url)
+        heard = await stream.until("completed")
+        assert {event.data["jobId"] for event in heard} == {job_id}
+
+
+async def test_waiting_for_a_result_needs_the_right_to_read_it(client: Client, target: Target) -> None:
+    """Without it a preference is passed over; payloads have a right of their own."""
+    body = {"targetUrl": target.endpoint().url, "callbackUrl": None, "method": "POST", "payload": {"hidden": "hunter2"}}
+    answer = await client(WRITER).post(body, {"Prefer": "wait=20"})
+    assert (answer.status_code, answer.headers.get("preference-applied")) == (202, None)
+    for key, hidden in ((SHOP, True), (BILLING, False)):
+        answer = await client(key).post(body, {"Prefer": "wait=20"})
+        assert (answer.status_code, answer.json()["status"]) == (200, "completed")
+        assert ("hunter2" in answer.text) is not hidden
+
+
+async def test_a_stream_ends_with_its_key(start_keyed: MakeKeyed, tmp_path: Path) -> None:
+    file = tmp_path / "keys.json"
+    file.write_text(text_of(ADMIN, LATER))
+    keyed = start_keyed("streaming", file)
+    async with listen(keyed.intake.url, "/api/events", token=LATER.token) as stream:
+        file.write_text(text_of(ADMIN))
+        while await stream.next(40):
+            pass
+        assert stream.ended
 
 
 @pytest.mark.parametrize(

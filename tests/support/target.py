@@ -67,6 +67,8 @@ class Endpoint:
         self.url = url
         self.answers = list(answers) or [respond()]
         self.requests: list[Received] = []
+        self.gone_away = False
+        """Whether a client gave up while it hung."""
         self._released = asyncio.Event()
 
     def release(self) -> None:
@@ -78,6 +80,7 @@ class Endpoint:
         tasks = [asyncio.ensure_future(reader.read()), asyncio.ensure_future(self._released.wait())]
         try:
             await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            self.gone_away = self.gone_away or not self._released.is_set()
         finally:
             for task in tasks:
                 task.cancel()

@@ -6,6 +6,7 @@ repeated call gets the same answer), or by arrival where the path says `arrival`
 """
 
 import asyncio
+import contextlib
 import json
 import socket
 import threading
@@ -17,6 +18,7 @@ from types import TracebackType
 from typing import Any, NamedTuple, Self, TypeVar, cast
 
 import uvloop
+from tests.support.waiting import eventually
 
 T = TypeVar("T")
 
@@ -42,7 +44,9 @@ class LoopThread:
         self.run(_cancel_all())
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
-        self._loop.close()
+        # Connections that peers left open: uvloop closes their handles in its next turn, and says busy until then.
+        with contextlib.suppress(OSError):
+            self._loop.close()
 
 
 async def _cancel_all() -> None:
@@ -99,6 +103,7 @@ class Witness:
         self._listener = listener
         self._host = host
         self._server: asyncio.Server | None = None
+        self.connections: set[asyncio.Transport] = set()
         self.base = ""
 
     def target(self, plan: str, by: str = "attempt") -> str:
@@ -145,7 +150,7 @@ class Witness:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
         if self._server is not None:
-            self._thread.run(_close(self._server))
+            self._thread.run(self._close(self._server))
 
     async def _serve(self) -> asyncio.Server:
         loop = asyncio.get_running_loop()
@@ -153,9 +158,12 @@ class Witness:
             return await loop.create_server(lambda: _Http(self), sock=self._listener, backlog=4096)
         return await loop.create_server(lambda: _Http(self), self._host, 0, backlog=4096)
 
-
-async def _close(server: asyncio.Server) -> None:
-    server.close()
+    async def _close(self, server: asyncio.Server) -> None:
+        server.close()
+        # Who called keeps its connections, and may live on.
+        for transport in list(self.connections):
+            transport.abort()
+        await eventually(lambda: not self.connections, "all connections are closed")
 
 
 class _Http(asyncio.Protocol):
@@ -168,6 +176,11 @@ class _Http(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)  # uvloop's transports are no subclass
+        self._witness.connections.add(self._transport)
+
+    def connection_lost(self, error: Exception | None) -> None:
+        if self._transport is not None:
+            self._witness.connections.discard(self._transport)
 
     def data_received(self, data: bytes) -> None:
         self._buffer += data
