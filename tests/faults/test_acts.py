@@ -40,7 +40,7 @@ def plans(witness: Witness) -> dict[str, dict[str, Any]]:
     once = {"url": witness.receiver("500,200"), "retry": {"maxRetries": 0}}
     patient = {"retryDelay": 30_000, "retry": {"strategy": "fixed"}, "maxRetries": 3}
     return {
-        "cancel": {"targetUrl": witness.target("200"), "callbackUrl": receiver, "delay": 3_600_000},
+        "cancel": {"targetUrl": witness.target("200"), "callbackUrl": receiver, "delay": 40_000},
         "waiting": {"targetUrl": witness.target("503,200"), "callbackUrl": receiver, **patient},
         "dead": {"targetUrl": witness.target("503,200"), "callbackUrl": receiver, "maxRetries": 0},
         "callback": {"targetUrl": witness.target("200"), "callback": once},
