@@ -83,7 +83,17 @@ OTHERS: dict[str, Any] = {
     "test": {"enabled": False},
     "defaults": {"shutdown": {"drainSeconds": 7.5}},
     "egress": {"allow": ["10.0.0.0/8", "intranet.example.com"], "deny": ["192.0.2.1"]},
-    "intake": {"config": {"port": 3100, "maxPayload": 1_000_000, "maxBody": 4_000_000}},
+    "intake": {
+        "config": {
+            "port": 3100,
+            "maxPayload": 1_000_000,
+            "maxBody": 4_000_000,
+            "maxBatchBody": 8_000_000,
+            "maxBacklog": 5_000_000,
+            "maxStreams": 17,
+            "streamSeconds": 60,
+        }
+    },
     "executor": {"config": {"maxResponse": 1_000_000, "executorConcurrency": 7, "executorMaxHeld": 0}},
     "callback": {
         "config": {

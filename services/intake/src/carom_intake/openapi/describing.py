@@ -17,6 +17,7 @@ REASONS = {
     406: "None of the media types that the request accepts can be given.",
     409: "The request does not fit the state that the job is in.",
     412: "The precondition of the request does not hold.",
+    408: "The body was not complete in time.",
     413: "The body, or the payload in it, is too large.",
     415: "The body is not said to be `application/json`.",
     422: "The idempotency key was used with another body.",

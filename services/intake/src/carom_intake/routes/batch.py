@@ -1,9 +1,10 @@
 """`POST /api/jobs/batch`: many jobs in one request, an answer for each."""
 
 import asyncio
+import contextlib
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from typing import Any, NamedTuple
 
 import msgspec
@@ -25,9 +26,12 @@ from carom_intake.once import Given, Once, idempotency_key
 from carom_intake.problems import HttpProblem, problem_document, unavailable
 from carom_intake.reading import Limits, read_json_body
 
-AT_ONCE = 4
-"""Batches under way in a process, each with up to 16 MiB; others wait before their body is read."""
+BODIES, AT_WORK = 8, 2
+"""Batches that a process has in memory, each with up to 16 MiB, and of them those that it works on."""
 WAIT_SECONDS = 10.0
+"""For a turn."""
+READ_SECONDS = 30.0
+"""For a body: who sends more slowly than that would keep others from their turn."""
 WORKERS = 128
 PROBLEMS_SHOWN = 10
 PARSED_AT_A_TIME = 50
@@ -53,7 +57,7 @@ class BatchRoutes:
         self._acceptor = acceptor
         self._once = once
         self._limits = limits
-        self._slots = asyncio.Semaphore(AT_ONCE)
+        self._bodies, self._work = asyncio.Semaphore(BODIES), asyncio.Semaphore(AT_WORK)
 
     def routes(self) -> list[Route]:
         return [Route("/api/jobs/batch", self.submit, methods=["POST"])]
@@ -62,19 +66,21 @@ class BatchRoutes:
         """207 with an entry for each job in order; with `atomic`, 400 for all when one is not valid."""
         caller = require(request, Scope.JOBS_WRITE)
         key = idempotency_key(request)
-        try:
-            async with asyncio.timeout(WAIT_SECONDS):
-                await self._slots.acquire()
-        except TimeoutError:
-            raise unavailable(f"{AT_ONCE} batches are under way") from None
-        try:
-            return await self._submit(request, caller.tenant, key)
-        finally:
-            self._slots.release()
+        async with _turn(self._bodies):
+            body = await self._body_of(request)
+            async with _turn(self._work):
+                return await self._submit(request, caller.tenant, key, body)
 
-    async def _submit(self, request: Request, tenant: str, key: str | None) -> Response:
+    async def _body_of(self, request: Request) -> bytes:
+        try:
+            async with asyncio.timeout(READ_SECONDS):
+                return await read_json_body(request, self._limits.batch)
+        except TimeoutError:
+            detail = f"the body was not complete after {READ_SECONDS:.0f} s"
+            raise HttpProblem(408, detail, headers={"Connection": "close"}) from None
+
+    async def _submit(self, request: Request, tenant: str, key: str | None, body: bytes) -> Response:
         started = time.perf_counter()
-        body = await read_json_body(request, self._limits.batch)
         traceparent = traceparent_from(request.headers.get("traceparent"))
 
         async def parse(now: int) -> Read:
@@ -148,6 +154,20 @@ class BatchRoutes:
             for _ in range(min(WORKERS, read.valid)):
                 group.create_task(worker())
         return outcomes
+
+
+@contextlib.asynccontextmanager
+async def _turn(slots: asyncio.Semaphore) -> AsyncIterator[None]:
+    """One of the slots, or 503 when none is free in time."""
+    try:
+        async with asyncio.timeout(WAIT_SECONDS):
+            await slots.acquire()
+    except TimeoutError:
+        raise unavailable("too many batches are under way") from None
+    try:
+        yield
+    finally:
+        slots.release()
 
 
 def _refusal(jobs: list[Submission | HttpProblem], refused: list[HttpProblem]) -> HttpProblem:

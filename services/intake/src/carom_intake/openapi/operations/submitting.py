@@ -100,7 +100,7 @@ OPERATIONS = (
                 headers=REPLAYED,
             )
         },
-        (400, 409, 413, 415, 422, 503),
+        (400, 408, 409, 413, 415, 422, 503),
         (IDEMPOTENCY_KEY,),
         Body(
             ref("Batch"),
