@@ -2,7 +2,7 @@
 
 Parts: compare (../shared/bench), own (Carom alone; also in place of compare where that is not possible),
 accepting (single posts and batches, lateness of delayed jobs), retries (lateness), backlog (drain and memory),
-lists (first pages; only when it is named). Without a part all others.
+dead (a healthy host beside dead ones), lists (first pages; only when it is named). Without a part all others.
 """
 
 import argparse
@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from types import FrameType
 from typing import Any
 
-from bench import accepting, backlog, compare, lists, own, peers, report, retries
+from bench import accepting, backlog, compare, dead_hosts, lists, own, peers, report, retries
 from bench.report import say
 from devstack.errors import DevstackError
 from devstack.lock import FileLock, held_text
@@ -22,7 +22,8 @@ from devstack.paths import RUN_DIR
 from devstack.ports import API, is_free
 from devstack.run import LOCK
 
-PARTS = ("compare", "own", "accepting", "retries", "backlog", "lists")
+PARTS = ("compare", "own", "accepting", "retries", "backlog", "dead", "lists")
+DEAD_RATE, DEAD_SECONDS = 20, 60
 _LOCK = RUN_DIR / "bench.lock"
 
 
@@ -56,6 +57,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--retries", type=_count, default=1000, help="jobs that fail once (1000)")
     parser.add_argument("--retry-rate", type=_count, default=25, help="of them a second (25)")
     parser.add_argument("--backlog", type=_count, default=200_000, help="jobs in the backlog (200000)")
+    parser.add_argument("--dead", type=_count, default=10_000, help="dead hosts (10000)")
     parser.add_argument("--kept", type=_count, default=1_000_000, help="jobs kept while they are listed (1000000)")
     options = parser.parse_args()
     if unknown := set(options.parts) - set(PARTS):
@@ -79,7 +81,7 @@ def _refuse_beside_others(lock: FileLock) -> None:
 
 
 def _parts(options: argparse.Namespace) -> list[str]:
-    parts = set(options.parts) or {"accepting", "retries", "backlog", "own" if options.own else "compare"}
+    parts = set(options.parts) or {"accepting", "retries", "backlog", "dead", "own" if options.own else "compare"}
     if "compare" in parts and (obstacle := peers.obstacle()):
         if "compare" in options.parts:
             raise DevstackError(obstacle)
@@ -99,6 +101,7 @@ def _measure(parts: list[str], o: argparse.Namespace) -> int:
         "accepting": (300 + 3 * o.seconds, lambda: accepting.measure(o.seconds)),
         "retries": (300 + o.retries // o.retry_rate, lambda: retries.measure(o.retries, o.retry_rate)),
         "backlog": (600 + o.backlog // 100, lambda: backlog.measure(o.backlog)),
+        "dead": (300 + 2 * DEAD_SECONDS, lambda: dead_hosts.measure(o.dead, DEAD_RATE, DEAD_SECONDS)),
         "lists": (300 + o.kept // 1000, lambda: lists.measure(o.kept)),
     }
     result: dict[str, Any] = report.machine()

@@ -22,6 +22,7 @@ from carom_common.topology import (
     DELAY,
     EXCHANGES,
     EXECUTE_QUEUES,
+    HELD_EXECUTE_QUEUE,
     PARKED_QUEUE,
     QUEUES,
     WORK,
@@ -102,7 +103,7 @@ def matched(pattern: str) -> set[str]:
 
 WRITE_READ: dict[str, tuple[set[str], set[str]]] = {
     "carom-intake": ({WORK}, set()),
-    "carom-executor": ({WORK, DELAY, DEAD}, {*EXECUTE, CRASHED_EXECUTE_QUEUE}),
+    "carom-executor": ({WORK, DELAY, DEAD}, {*EXECUTE, HELD_EXECUTE_QUEUE, CRASHED_EXECUTE_QUEUE}),
     "carom-callback": ({DELAY, DEAD}, {CALLBACK_QUEUE, CRASHED_CALLBACK_QUEUE}),
     "carom-scaler": ({*EXECUTE, CALLBACK_QUEUE}, set()),
 }

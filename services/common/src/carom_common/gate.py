@@ -13,16 +13,19 @@ from carom_common.control import Control
 from carom_common.domain.bulkhead import Bulkhead, Standing
 from carom_common.domain.clock import now_ms
 from carom_common.domain.destinations import destination_of
-from carom_common.domain.pacing import LONGEST_SECONDS
+from carom_common.domain.pacing import LONGEST_SECONDS, Pace
 from carom_common.hosts import Host
 from carom_common.lending import Lender
 from carom_common.telemetry import metrics
 from carom_common.telemetry.logging import get_logger
 
 WAIT_SECONDS = 1.0
+SLOW_STORE_SECONDS = 10.0
 TICK_SECONDS = 0.1
 TOKENS_KEPT_SECONDS = 1.0
 TELL_SECONDS = 60.0
+LONGEST_UNPROVEN_SECONDS = 100.0
+"""No pause ends for these, and there may be very many: each look costs the broker, the store and a process."""
 MAX_IDLE_HOSTS = 20_000
 
 Reason = Literal["paused", "concurrency", "rate", "circuit-open", "unproven-host"]
@@ -89,6 +92,8 @@ class Gate(Generic[W]):
         self._for_room: tuple[dict[Host[W], None], ...] = ({}, {}, {})
         """Hosts that wait for the bulkhead, by standing; the first is next."""
         self._waiting = 0
+        self._pace = Pace(LONGEST_UNPROVEN_SECONDS)
+        self._unproven_seconds = 0.0
         self._loop = asyncio.get_running_loop()
         self._lender: Lender[W] = Lender(control.store, self._pump)
         self.on_ready: Callable[[W], None] = lambda work: None
@@ -147,6 +152,7 @@ class Gate(Generic[W]):
         elif host.waiting:
             self._pump(host)
         if given.standing is not Standing.PROVEN:
+            self._unproven_seconds += 0.1 * (now - given.began - self._unproven_seconds)
             self._pump_room()
 
     def _judge(self, host: Host[W], given: Pass, answered: bool | None, now: float) -> None:
@@ -204,10 +210,16 @@ class Gate(Generic[W]):
 
     def _hold(self, host: Host[W], reason: Reason, now: float) -> Hold:
         delay: float | None = None
+        longest = LONGEST_SECONDS
         if reason == "circuit-open":
             delay = min(max(1.0, host.circuit.rest(now)) * random.uniform(1, 1.1), LONGEST_SECONDS)
-        elif reason != "unproven-host" and (step := host.step()) is not None:
+        elif reason == "unproven-host":
+            longest = LONGEST_UNPROVEN_SECONDS
+            delay = max(1.0, self._pace.turn(now, (self._unproven_seconds or 1.0) / max(1, self._room // 2), 0))
+        elif (step := host.step()) is not None:
             delay = host.pace.turn(now, step, len(host.waiting))
+        if delay is not None and delay >= longest:
+            delay *= random.uniform(0.5, 1)  # or all that came together comes back together
         return Hold(reason, None if delay is None else int(delay * 1000))
 
     # What waits
@@ -284,7 +296,9 @@ class Gate(Generic[W]):
         """What has waited too long, or is more than a fair part of the room; the newest of the latter."""
         waiting, due = host.waiting, []
         closed = reason == "circuit-open" and host.circuit.rest(now) > WAIT_SECONDS
-        while waiting and (closed or waiting[0][0] <= now - WAIT_SECONDS):
+        # Without a refusal it is the store that is slow: to hold would take it even longer.
+        patience = WAIT_SECONDS if host.refused or reason != "concurrency" else SLOW_STORE_SECONDS
+        while waiting and (closed or waiting[0][0] <= now - patience):
             due.append(waiting.popleft()[1])
         excess = (
             len(waiting) - max(1, self._room // max(1, len(self._busy))) if self._waiting - len(due) > self._room else 0

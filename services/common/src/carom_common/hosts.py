@@ -36,6 +36,7 @@ class Host(Generic[W]):
         "probe_ready",
         "proven_at",
         "rate_again",
+        "refused",
         "running",
         "seconds",
         "tokens",
@@ -65,6 +66,8 @@ class Host(Generic[W]):
         self.yielding = False
         self.asking = False
         self.ask_again = self.rate_again = 0.0
+        self.refused = False
+        """The store had fewer permits than were asked for."""
         self.tokens = 0
         self.tokens_at = 0.0
         self.probe_ready = False

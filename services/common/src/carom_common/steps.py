@@ -150,13 +150,18 @@ class FourSteps(ABC, Generic[M, O]):
                 delay = growing_ms(claim.holds) if delay_ms is None else delay_ms
                 if (expires := self.expires(work)) > 0:
                     delay = min(delay, expires - now_ms())
-                await self._put_back(work, buckets.largest_within(delay) or buckets.SHORTEST, "held")
+                bucket = buckets.largest_within(delay) or buckets.SHORTEST
+                await self._put_back(work, bucket, "held", self.home_of_held(work))
             elif claim.verdict == "settled":
                 await self._finish(work, self.recorded(claim))
             else:
                 await self._stand_back(work, claim)
         except Abandoned:
             return
+
+    def home_of_held(self, work: Work[M]) -> str:
+        """The routing key of the queue where a held message looks again."""
+        return self.home(work)
 
     async def claim_held(self, work: Work[M], reason: str) -> Claim:
         """As `claim` asks; when the message is due, whoever looks at its job sees the reason."""
@@ -191,10 +196,10 @@ class FourSteps(ABC, Generic[M, O]):
         log.info("delivery_dropped", job_id=work.message.job_id, message_id=work.lease.message_id, reason=claim.why)
         work.ack()
 
-    async def _put_back(self, work: Work[M], bucket: int, reason: str) -> None:
+    async def _put_back(self, work: Work[M], bucket: int, reason: str, home: str = "") -> None:
         """The same message, under the same id, to a delay bucket: confirm, ack. Uses up no attempt."""
         metrics.postponed.labels(reason).inc()
-        key = delayed(self.home(work), bucket)
+        key = delayed(home or self.home(work), bucket)
         await self._publish(work, Publish(DELAY, key, work.delivery.body, message_id=work.delivery.message_id))
         work.ack()
 

@@ -12,12 +12,15 @@ WORK, DELAY, DEAD = "carom.work", "carom.delay", "carom.dead"
 EXCHANGES = (WORK, DELAY, DEAD)
 PRIORITIES = ("high", "normal", "low")
 EXECUTE_QUEUES = {priority: f"carom.execute.{priority}" for priority in PRIORITIES}
+HELD_EXECUTE_QUEUE = "carom.execute.held"
+"""Where what was held looks again whether it may begin: apart, so that nothing that may begin queues behind it."""
 CALLBACK_QUEUE = "carom.callback"
 CRASHED_EXECUTE_QUEUE, CRASHED_CALLBACK_QUEUE = "carom.crashed.execute", "carom.crashed.callback"
 DEAD_EXECUTE_QUEUE, DEAD_CALLBACK_QUEUE, PARKED_QUEUE = "carom.dead.execute", "carom.dead.callback", "carom.parked"
 
 CRASHED_QUEUES = frozenset({CRASHED_EXECUTE_QUEUE, CRASHED_CALLBACK_QUEUE})
 CALLBACK_KEY = "callback.normal"
+HELD_EXECUTE_KEY = "execute.held"
 DEAD_EXECUTE_KEY, DEAD_CALLBACK_KEY = "execute.exhausted", "callback.exhausted"
 DEAD_QUEUES = {DEAD_EXECUTE_KEY: DEAD_EXECUTE_QUEUE, DEAD_CALLBACK_KEY: DEAD_CALLBACK_QUEUE}
 DELIVERY_LIMIT = 1000
@@ -76,6 +79,7 @@ QUEUES: tuple[Queue, ...] = (
     Queue(CRASHED_EXECUTE_QUEUE, DEAD, "crashed.execute", {"x-delivery-limit": 1_000_000}),
     Queue(CRASHED_CALLBACK_QUEUE, DEAD, "crashed.callback", {"x-delivery-limit": 1_000_000}),
     *(_work_queue(name, f"execute.{priority}.#", "execute") for priority, name in EXECUTE_QUEUES.items()),
+    _work_queue(HELD_EXECUTE_QUEUE, f"{HELD_EXECUTE_KEY}.#", "execute"),
     _work_queue(CALLBACK_QUEUE, "callback.#", "callback"),
     *(delay_queue(bucket) for bucket in BUCKETS),
 )

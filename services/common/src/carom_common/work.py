@@ -5,6 +5,7 @@ and the redelivery attaches to it.
 """
 
 import asyncio
+import contextlib
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from typing import Generic, Protocol, TypeVar
@@ -18,11 +19,13 @@ from carom_common.gate import Gate, Hold, Pass
 from carom_common.settings import HOLD_SECONDS
 from carom_common.telemetry import metrics
 from carom_common.telemetry.logging import get_logger
-from carom_common.topology import CRASHED_QUEUES
+from carom_common.topology import CRASHED_QUEUES, HELD_EXECUTE_QUEUE
 
 RENEW_SECONDS = 3.0
 ROOM_SECONDS = 0.1
 FAILED_PAUSE_SECONDS = 5.0
+HELD_AGAIN_AT_ONCE = 16
+"""What is held once more takes few turns, so that many thousands of it leave the others theirs."""
 MAX_MESSAGE_BYTES = 8 * 1024 * 1024
 HOLD_MS = int(HOLD_SECONDS * 1000)
 
@@ -158,6 +161,7 @@ class WorkLoop(Generic[M]):
         self._passed: deque[Work[M]] = deque()
         """Through the gate, without a slot yet."""
         self._put_back: dict[str, Work[M]] = {}
+        self._turns_to_hold = asyncio.Semaphore(HELD_AGAIN_AT_ONCE)
         self._tasks: set[asyncio.Task[None]] = set()
         self._draining = False
         if gate is not None:
@@ -244,8 +248,10 @@ class WorkLoop(Generic[M]):
         self._spawn(self._putting_back(work, hold))
 
     async def _putting_back(self, work: Work[M], hold: Hold) -> None:
+        again = work.delivery.queue == HELD_EXECUTE_QUEUE
         try:
-            await self._guard(self._steps.hold(work, hold.reason, hold.delay_ms), work)
+            async with self._turns_to_hold if again else contextlib.nullcontext():
+                await self._guard(self._steps.hold(work, hold.reason, hold.delay_ms), work)
         finally:
             del self._put_back[work.lease.message_id]
 

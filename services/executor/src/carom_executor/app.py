@@ -8,11 +8,17 @@ from carom_common.adapters.egress.transport import GuardedTransport
 from carom_common.adapters.store.store import Store
 from carom_common.consuming import Limits, consume_until
 from carom_common.domain.address_policy import AddressPolicy
-from carom_common.topology import CRASHED_EXECUTE_QUEUE, EXECUTE_QUEUES
+from carom_common.topology import CRASHED_EXECUTE_QUEUE, EXECUTE_QUEUES, HELD_EXECUTE_QUEUE
 from carom_executor.settings import ExecutorSettings
 from carom_executor.subscribers import ExecuteSteps, place
 
-WEIGHTS = {EXECUTE_QUEUES["high"]: 8, EXECUTE_QUEUES["normal"]: 3, EXECUTE_QUEUES["low"]: 1, CRASHED_EXECUTE_QUEUE: 1}
+WEIGHTS = {
+    EXECUTE_QUEUES["high"]: 8,
+    EXECUTE_QUEUES["normal"]: 3,
+    EXECUTE_QUEUES["low"]: 1,
+    HELD_EXECUTE_QUEUE: 3,
+    CRASHED_EXECUTE_QUEUE: 1,
+}
 
 
 async def serve(settings: ExecutorSettings, stop: asyncio.Event) -> None:

@@ -22,6 +22,7 @@ from carom_common.topology import (
     DEAD,
     DEAD_EXECUTE_KEY,
     DELAY,
+    HELD_EXECUTE_KEY,
     WORK,
     delayed,
     execute_key,
@@ -141,6 +142,9 @@ class ExecuteSteps(FourSteps[ExecuteMessage, Settlement]):
 
     def home(self, work: Work[ExecuteMessage]) -> str:
         return execute_key(work.message.job.priority)
+
+    def home_of_held(self, work: Work[ExecuteMessage]) -> str:
+        return HELD_EXECUTE_KEY
 
     def next_step(self, work: Work[ExecuteMessage], outcome: Settlement) -> list[Publish]:
         """A retry; or the dead letter when retries are spent, and the callback where one is wanted."""

@@ -14,13 +14,14 @@ def growing_ms(holds: int) -> int:
 class Pace:
     """Gives out turns, one after the other, at the speed of a destination. Times in seconds of any clock."""
 
-    __slots__ = ("_last",)
+    __slots__ = ("_last", "_longest")
 
-    def __init__(self) -> None:
+    def __init__(self, longest: float = LONGEST_SECONDS) -> None:
         self._last = 0.0
+        self._longest = longest
 
     def turn(self, now: float, step: float, ahead: int) -> float:
         """Seconds until the next free turn, each taking `step`; `ahead` turns are taken by what waits here."""
-        latest = now + LONGEST_SECONDS
+        latest = now + self._longest
         self._last = min(max(self._last, now + ahead * step) + step, latest)
-        return min(max(self._last - now, SHORTEST_SECONDS), LONGEST_SECONDS)
+        return min(max(self._last - now, SHORTEST_SECONDS), self._longest)
