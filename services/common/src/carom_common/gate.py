@@ -219,7 +219,7 @@ class Gate(Generic[W]):
         elif (step := host.step()) is not None:
             delay = host.pace.turn(now, step, len(host.waiting))
         if delay is not None and delay >= longest:
-            delay *= random.uniform(0.5, 1)  # or all that came together comes back together
+            delay *= random.uniform(0.2, 1)  # or all that came together comes back together
         return Hold(reason, None if delay is None else int(delay * 1000))
 
     # What waits
