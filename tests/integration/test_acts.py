@@ -5,13 +5,12 @@ import uuid
 from collections.abc import AsyncIterator
 from typing import Any
 
-import httpx
 import pytest
 import redis.asyncio
 from tests.integration.conftest import Servers
 from tests.integration.test_submit import check_problem
 from tests.support.broker import Broker
-from tests.support.client import Api
+from tests.support.client import Api, connected
 from tests.support.target import HANG, Target, respond
 from tests.support.waiting import eventually
 
@@ -19,7 +18,7 @@ from carom_common.contracts.job import Job
 from carom_common.contracts.message import VERSION, ExecuteMessage, encode
 from carom_common.domain.clock import now_ms
 from carom_common.topology import execute_key
-from devstack.services import Service, Stack
+from devstack.services import Stack
 
 pytestmark = pytest.mark.stack
 
@@ -34,17 +33,6 @@ async def redis_client(servers: Servers) -> AsyncIterator[Any]:
     client = redis.asyncio.Redis.from_url(servers.redis.url)
     yield client
     await client.aclose()
-
-
-async def connected(service: Service) -> None:
-    """Until a replica that was just started has its broker: it is ready before that."""
-    async with httpx.AsyncClient(trust_env=False) as client:
-
-        async def is_connected() -> bool:
-            checks: dict[str, str] = (await client.get(f"{service.admin}/readyz?verbose")).json()
-            return checks["broker"] == checks["store"] == "ok"
-
-        await eventually(is_connected, f"{service.name} is connected")
 
 
 @pytest.fixture(scope="module")

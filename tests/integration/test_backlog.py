@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 import pytest
 from tests.integration.conftest import ENV, Servers
-from tests.support.client import Api
+from tests.support.client import Api, connected
 from tests.support.target import Target
 from tests.support.waiting import eventually
 
@@ -34,6 +34,7 @@ async def small(stack: Stack, servers: Servers) -> AsyncIterator[Service]:
     env = {**ENV, **urls, "CAROM_MAX_BACKLOG": str(limit)}
     service = Service("intake", env, log=servers.directory / "services" / "intake-small.log")
     service.start()
+    await connected(service)
     yield service
     service.terminate()
 

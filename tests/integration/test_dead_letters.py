@@ -11,11 +11,11 @@ import httpx
 import pytest
 import redis.asyncio
 from tests.integration.conftest import ENV, Servers
-from tests.integration.test_acts import connected, second
+from tests.integration.test_acts import second
 from tests.integration.test_auth import text_of
 from tests.integration.test_submit import check_problem
 from tests.support.broker import Broker
-from tests.support.client import Api
+from tests.support.client import Api, connected
 from tests.support.target import Endpoint, Target, respond
 from tests.support.waiting import eventually
 

@@ -13,7 +13,7 @@ import redis.asyncio
 from tests.integration.conftest import ENV, Servers
 from tests.integration.test_running import read_metrics
 from tests.integration.test_submit import check_problem
-from tests.support.client import Api
+from tests.support.client import Api, connected
 from tests.support.logs import Logs
 from tests.support.sse import Event, EventSource, listen
 from tests.support.target import HANG, Target, respond
@@ -342,6 +342,7 @@ async def test_the_number_of_streams_and_their_time_are_bounded(pair: Stack, tar
     few = pair.add("intake")
     few.env |= {"CAROM_MAX_STREAMS": "1", "CAROM_STREAM_SECONDS": "3"}
     few.start()
+    await connected(few)
     async with (
         httpx.AsyncClient(base_url=few.url, trust_env=False, timeout=30) as http,
         listen(few.url, "/api/events") as stream,
@@ -363,6 +364,7 @@ async def test_intake_stops_with_open_streams(pair: Stack, target: Target) -> No
     leaving = pair.add("intake")
     leaving.env["CAROM_SHUTDOWN_TIMEOUT"] = "60"
     leaving.start()
+    await connected(leaving)
     endpoint = target.endpoint(HANG)
     async with contextlib.AsyncExitStack() as held:
         streams = [await held.enter_async_context(listen(leaving.url, "/api/events")) for _ in range(20)]

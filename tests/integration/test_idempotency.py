@@ -12,7 +12,7 @@ from typing import Any
 import httpx
 import pytest
 from tests.integration.conftest import ENV, Servers
-from tests.support.client import Api
+from tests.support.client import Api, connected
 from tests.support.target import Target, respond
 from tests.support.waiting import eventually
 
@@ -49,6 +49,7 @@ def second(stack: Stack, servers: Servers) -> Iterator[Service]:
 
 @pytest.fixture(scope="module")
 async def other(second: Service) -> AsyncIterator[Api]:
+    await connected(second)
     client = Api(second.url)
     yield client
     await client.aclose()

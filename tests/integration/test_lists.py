@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 from tests.integration.conftest import Servers
-from tests.support.client import Api
+from tests.support.client import Api, connected
 from tests.support.records import Command, job, record
 from tests.support.target import HANG, Target
 from tests.support.waiting import eventually
@@ -45,13 +45,7 @@ async def second(stack: Stack) -> AsyncIterator[Api]:
     service: Service = stack.add("intake")
     service.start()
     client = Api(service.url)
-
-    async def connected() -> bool:
-        """Intake is ready without a broker; jobs it takes only with one."""
-        state = (await client.http.get(f"{service.admin}/readyz?verbose")).text
-        return '"broker":"ok"' in state.replace(" ", "")
-
-    await eventually(connected, "a replica with a broker", 30)
+    await connected(service)
     yield client
     await client.aclose()
     service.terminate()

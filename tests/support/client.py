@@ -6,7 +6,20 @@ from typing import Any
 import httpx
 from tests.support.waiting import WITHIN, eventually
 
+from devstack.services import Service
+
 FINAL = ("completed", "failed", "cancelled", "expired")
+
+
+async def connected(service: Service) -> None:
+    """Until a replica that was just started has its broker: it is ready before that."""
+    async with httpx.AsyncClient(trust_env=False) as client:
+
+        async def is_connected() -> bool:
+            checks: dict[str, str] = (await client.get(f"{service.admin}/readyz?verbose")).json()
+            return checks["broker"] == checks["store"] == "ok"
+
+        await eventually(is_connected, f"{service.name} is connected")
 
 
 class Api:
