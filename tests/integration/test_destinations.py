@@ -156,7 +156,7 @@ async def test_one_call_probes_a_half_open_circuit(own: Api) -> None:
     async with Target() as target:
         endpoint = target.endpoint(HANG)
         jobs = await submit_many(own, endpoint.url, 3, maxRetries=0, timeout=300)
-        host = target.base.removeprefix("http://")
+        host = target.host
 
         async def is_open() -> bool:
             if (await own.http.get(f"/api/destinations/{host}")).json()["circuit"]["state"] != "closed":
@@ -208,13 +208,13 @@ async def test_a_paused_label_holds_its_jobs(own: Api, place: Target) -> None:
 
 async def test_a_held_job_ends_when_it_expires(own: Api, place: Target) -> None:
     endpoint = place.endpoint()
-    await operate(own, "pause", {"host": place.base.removeprefix("http://")})
+    await operate(own, "pause", {"host": place.host})
     await asyncio.sleep(1.5)
     job = await own.submit(endpoint.url, ttl=8000)
     await held(own, job, "paused")
     document = await own.wait_for_status(job, within=30)
     assert (document["status"], document["attempts"]) == ("expired", 0)
-    await operate(own, "resume", {"host": place.base.removeprefix("http://")})
+    await operate(own, "resume", {"host": place.host})
     assert endpoint.requests == []
 
 
@@ -236,7 +236,7 @@ async def test_a_pause_of_everything_stops_consuming_and_loses_nothing(own: Api,
 
 async def test_pauses_are_listed_and_survive_both_executors(own: Api, pair: Stack, place: Target) -> None:
     endpoint = place.endpoint()
-    host = place.base.removeprefix("http://")
+    host = place.host
     await operate(own, "pause", {"host": host})
     await operate(own, "pause", {"host": host})
     other = Api(pair.of("intake")[1].url)
@@ -264,7 +264,7 @@ async def test_what_two_executors_lent_comes_back_when_they_are_killed(own: Api,
 
 
 async def test_a_cancelled_job_that_is_held_never_starts(own: Api, place: Target) -> None:
-    endpoint, host = place.endpoint(), place.base.removeprefix("http://")
+    endpoint, host = place.endpoint(), place.host
     await operate(own, "pause", {"host": host})
     await asyncio.sleep(1.5)
     job = await own.submit(endpoint.url)

@@ -1,7 +1,6 @@
 """A real HTTP server on loopback whose answers a test writes down: target of jobs and receiver of callbacks."""
 
 import asyncio
-import contextlib
 import itertools
 import json
 import socket
@@ -9,9 +8,9 @@ import struct
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from types import TracebackType
-from typing import Any, Literal, Self
+from typing import Any, Literal
 
+from tests.support.loopback import LoopbackServer
 from tests.support.waiting import WITHIN, eventually
 
 JSON = {"Content-Type": "application/json"}
@@ -99,52 +98,20 @@ class Endpoint:
         return (await self.wait(1, within))[0]
 
 
-class Target:
+class Target(LoopbackServer):
     """`async with Target() as target`, then `target.endpoint(...)` for each conversation."""
 
     def __init__(self) -> None:
-        self._server: asyncio.Server | None = None
-        self._tasks: set[asyncio.Task[None]] = set()
+        super().__init__()
         self._endpoints: dict[str, Endpoint] = {}
         self._numbers = itertools.count(1)
-        self.base = ""
 
     def endpoint(self, *answers: Answer) -> Endpoint:
         path = f"/e{next(self._numbers)}"
-        endpoint = self._endpoints[path] = Endpoint(self.base + path, answers)
+        endpoint = self._endpoints[path] = Endpoint(f"http://{self.host}{path}", answers)
         return endpoint
 
-    async def __aenter__(self) -> Self:
-        self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0, backlog=1024)
-        self.base = f"http://127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None
-    ) -> None:
-        assert self._server is not None
-        self._server.close()
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-
-    def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.ensure_future(self._serve(reader, writer))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
-            while await self._exchange(reader, writer):
-                pass
-        except (asyncio.IncompleteReadError, ConnectionError):
-            pass
-        finally:
-            writer.close()
-            with contextlib.suppress(ConnectionError):
-                await writer.wait_closed()
-
-    async def _exchange(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
+    async def exchange(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
         """One request and its answer; False when the connection is to end."""
         head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
         at = time.time()

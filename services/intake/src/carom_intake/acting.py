@@ -7,8 +7,8 @@ harmless, so that nothing has to be sure that the first one is out.
 from carom_common.adapters.amqp.errors import BrokerError
 from carom_common.adapters.amqp.publisher import Publisher
 from carom_common.adapters.store.acts import Act, Acted, Acts, Refused
+from carom_common.adapters.store.records import StoredJob
 from carom_common.adapters.store.stats import Tally
-from carom_common.adapters.store.store import StoredJob
 from carom_common.contracts.message import encode
 from carom_common.domain.clock import now_ms
 from carom_common.telemetry import metrics

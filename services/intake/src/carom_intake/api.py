@@ -10,11 +10,12 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Match, Route
 from starlette.types import ASGIApp
 
+from carom_common.adapters.store.batch import StoreUnavailable
 from carom_common.telemetry import metrics
 from carom_common.telemetry.logging import get_logger
 from carom_intake.auth import Authenticate
 from carom_intake.middleware import RequestIds
-from carom_intake.problems import HttpProblem, problem_response
+from carom_intake.problems import HttpProblem, problem_response, unavailable
 
 log = get_logger()
 
@@ -22,7 +23,12 @@ log = get_logger()
 def create_app(routes: Sequence[BaseRoute], authenticate: Authenticate) -> ASGIApp:
     """The application; `authenticate` finds the caller of a request."""
     _keep_apart(routes)
-    handlers = {HttpProblem: _on_problem, HTTPException: _on_http_exception, Exception: _on_error}
+    handlers = {
+        HttpProblem: _on_problem,
+        HTTPException: _on_http_exception,
+        StoreUnavailable: _on_store_away,
+        Exception: _on_error,
+    }
     app = Starlette(routes=routes, exception_handlers=handlers)
     app.router.redirect_slashes = False
     app.state.authenticate = authenticate
@@ -50,6 +56,10 @@ async def _on_problem(request: Request, error: Exception) -> Response:
     request_id = request.scope["request_id"]
     log.info("request_refused", request_id=request_id, path=request.url.path, status=error.status)
     return problem_response(error, request)
+
+
+async def _on_store_away(request: Request, _: Exception) -> Response:
+    return await _on_problem(request, unavailable("the job store is away"))
 
 
 async def _on_http_exception(request: Request, error: Exception) -> Response:

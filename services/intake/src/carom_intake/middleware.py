@@ -1,13 +1,11 @@
-"""Round every request: its id, and one clear answer for what nobody expected."""
+"""Round every request: its id, and a log line for what nobody expected."""
 
 import re
 import uuid
 
-from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from carom_common.telemetry.logging import get_logger
-from carom_intake.problems import HttpProblem, problem_response
 
 _REQUEST_ID = re.compile(rb"[\x21-\x7e]{1,128}")
 
@@ -27,12 +25,9 @@ class RequestIds:
         given = next((value for name, value in scope["headers"] if name == b"x-request-id"), b"")
         request_id = given if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex.encode()
         scope["request_id"] = request_id.decode("ascii")
-        started = False
 
         async def send_with_id(message: Message) -> None:
-            nonlocal started
             if message["type"] == "http.response.start":
-                started = True
                 message["headers"] = [*message.get("headers", ()), (b"x-request-id", request_id)]
             await send(message)
 
@@ -40,7 +35,4 @@ class RequestIds:
             await self._app(scope, receive, send_with_id)
         except Exception:
             log.exception("request_failed", request_id=scope["request_id"], path=scope["path"])
-            if started:
-                raise
-            problem = HttpProblem(500, "something went wrong inside Carom; the log has the details")
-            await problem_response(problem, Request(scope))(scope, receive, send_with_id)
+            raise  # carom_intake.api has answered it

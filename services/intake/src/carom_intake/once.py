@@ -12,7 +12,7 @@ from carom_common.adapters.store.idempotency import Claimed, IdempotencyKey, Ide
 from carom_common.domain.clock import now_ms
 from carom_common.telemetry.logging import get_logger
 from carom_intake.domain.idempotency import HEADER, InvalidKey, fingerprint, key_in
-from carom_intake.problems import HttpProblem, unavailable
+from carom_intake.problems import HttpProblem
 
 P = TypeVar("P")
 
@@ -74,10 +74,7 @@ class Once:
             job_id = new_job_id()
             return Answer((await act(await parse(now), job_id, now)).body, job_id, False)
         key = self._keys.key(tenant, name, fingerprint(path, body))
-        try:
-            parsed, claimed = await self._claimed(key, parse, now)
-        except StoreUnavailable as error:
-            raise unavailable("the job store is away") from error
+        parsed, claimed = await self._claimed(key, parse, now)
         if claimed.verdict == "answered":
             return Answer(claimed.answer, claimed.job_id, True)
         try:

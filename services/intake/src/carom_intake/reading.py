@@ -8,10 +8,11 @@ from typing import NamedTuple
 
 from starlette.requests import ClientDisconnect, Request
 
-from carom_common.adapters.store.store import Store, StoredJob, StoreUnavailable
+from carom_common.adapters.store.records import StoredJob
+from carom_common.adapters.store.store import Store
 from carom_common.contracts.message import DEFAULT_TENANT
 from carom_intake.domain.checks import Problem
-from carom_intake.problems import HttpProblem, unavailable
+from carom_intake.problems import HttpProblem
 
 LINGER_BYTES = 32 * 1024 * 1024
 LINGER_SECONDS = 2.0
@@ -28,13 +29,14 @@ class Limits(NamedTuple):
 
 async def stored_job(store: Store, job_id: str, tenant: str) -> StoredJob:
     """The record of a tenant's job, or 404. Another tenant's job is no job: its id tells nothing."""
-    try:
-        stored = await store.fetch(job_id) if is_uuid(job_id) else None
-    except StoreUnavailable as error:
-        raise unavailable("the job store is away") from error
+    stored = await store.fetch(job_id) if is_uuid(job_id) else None
     if stored is None or stored.state.get("tenant", DEFAULT_TENANT) != tenant:
-        raise HttpProblem(404, "no such job: it never existed, or its retention time is over")
+        raise no_such_job()
     return stored
+
+
+def no_such_job() -> HttpProblem:
+    return HttpProblem(404, "no such job: it never existed, or its retention time is over")
 
 
 def refuse_parameters(request: Request, *known: str) -> None:

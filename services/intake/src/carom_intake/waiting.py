@@ -8,8 +8,9 @@ from typing import NamedTuple
 from starlette.requests import Request
 from starlette.responses import Response
 
-from carom_common.adapters.store.store import Store, StoredJob, StoreUnavailable
-from carom_common.domain.happening import FINAL
+from carom_common.adapters.store.records import StoredJob
+from carom_common.adapters.store.store import Store, StoreUnavailable
+from carom_common.contracts.job import FINAL_STATUSES
 from carom_intake.auth import Caller
 from carom_intake.domain.documents import Record, typed_document
 from carom_intake.domain.keys import Scope
@@ -57,16 +58,16 @@ async def _told_final(told: Subscription, deadline: float) -> None:
         behind = told.behind
         if behind:
             told.catch_up()
-        if behind or any(happening.what in FINAL for happening in told.take()):
+        if behind or any(happening.what in FINAL_STATUSES for happening in told.take()):
             return
 
 
 async def _final(store: Store, job_id: str) -> StoredJob | None:
     state = await store.state_of(job_id)
-    if state is None or state["status"] not in FINAL:
+    if state is None or state["status"] not in FINAL_STATUSES:
         return None
     job = await store.fetch(job_id)
-    return job if job is not None and job.state["status"] in FINAL else None
+    return job if job is not None and job.state["status"] in FINAL_STATUSES else None
 
 
 class Waiting:

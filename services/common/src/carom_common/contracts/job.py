@@ -33,6 +33,7 @@ class Status(StrEnum):
 
 
 FINAL_STATUSES = frozenset({Status.COMPLETED, Status.FAILED, Status.CANCELLED, Status.EXPIRED})
+OPEN_STATUSES = frozenset(Status) - FINAL_STATUSES
 
 
 FinalStatus = Literal["completed", "failed", "cancelled", "expired"]

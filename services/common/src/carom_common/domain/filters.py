@@ -7,7 +7,7 @@ from typing import Any, Literal, NamedTuple
 import msgspec
 from msgspec import Struct
 
-from carom_common.contracts.job import FINAL_STATUSES, Priority, Status
+from carom_common.contracts.job import OPEN_STATUSES, Priority, Status
 from carom_common.domain.destinations import destination_of
 
 DeadKind = Literal["execute", "callback"]
@@ -32,7 +32,6 @@ REASONS = (
 """The codes of what went wrong with a job."""
 
 _FINAL_INDEXED = frozenset({Status.FAILED, Status.CANCELLED, Status.EXPIRED})
-_OPEN = frozenset(Status) - FINAL_STATUSES
 
 
 class Filter(Struct, frozen=True, rename="camel", omit_defaults=True):
@@ -116,7 +115,7 @@ def _walk_of_statuses(statuses: frozenset[Status]) -> Walk | None:
     """
     if not statuses:
         return None
-    if statuses <= _OPEN:
+    if statuses <= OPEN_STATUSES:
         return Walk(("open",))
     if statuses <= _FINAL_INDEXED:
         return Walk(tuple(f"status:{status}" for status in sorted(statuses)))
@@ -158,7 +157,7 @@ def state_fits(wanted: Filter, state: Mapping[str, str]) -> bool:
         return False
     if wanted.reason is not None and (status not in _FINAL_INDEXED or state.get("reason") != wanted.reason):
         return False
-    if wanted.wait_reason and (status not in _OPEN or state.get("wait_reason") not in wanted.wait_reason):
+    if wanted.wait_reason and (status not in OPEN_STATUSES or state.get("wait_reason") not in wanted.wait_reason):
         return False
     return wanted.kind is None or in_dead_letters(wanted.kind, state)
 
@@ -180,9 +179,9 @@ def index_fits(name: str, state: Mapping[str, str]) -> bool:
     status = state["status"]
     match kind:
         case "open":
-            return status in _OPEN
+            return status in OPEN_STATUSES
         case "held":
-            return status in _OPEN and bool(state.get("wait_reason"))
+            return status in OPEN_STATUSES and bool(state.get("wait_reason"))
         case "status":
             return status == value
         case "reason":

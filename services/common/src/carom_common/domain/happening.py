@@ -5,7 +5,6 @@ from typing import NamedTuple, Self
 
 from carom_common.contracts.job import FINAL_STATUSES
 
-FINAL = frozenset(map(str, FINAL_STATUSES))
 CALLBACK_OUTCOMES = frozenset({"callback.delivered", "callback.failed"})
 EVENTS = (
     "queued",
@@ -107,6 +106,6 @@ class Order:
 
 def _stage(what: str, attempt: int) -> int:
     """How far a job has come within its generation: it grows with every attempt that begins, and that ends."""
-    if what in FINAL:
+    if what in FINAL_STATUSES:
         return _FOREVER
     return 2 * attempt - 1 if what == "in_progress" else 2 * attempt

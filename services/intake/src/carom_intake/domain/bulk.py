@@ -4,14 +4,14 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from carom_common.contracts.job import FINAL_STATUSES, Status
+from carom_common.contracts.job import OPEN_STATUSES
 from carom_common.domain.clock import rfc3339
 from carom_common.domain.filters import DeadKind, Filter
 from carom_intake.domain.checks import Problem
 from carom_intake.domain.listing import BadFilter, filter_of_document
 
 DEFAULT_RATE, MAX_RATE = 100, 1000
-_OPEN = tuple(sorted(frozenset(Status) - FINAL_STATUSES))
+_OPEN = tuple(sorted(OPEN_STATUSES))
 _KINDS = ("execute", "callback")
 
 

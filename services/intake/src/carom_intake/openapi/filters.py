@@ -1,6 +1,6 @@
 """The filter in the body of a bulk act, and what goes with it."""
 
-from carom_common.contracts.job import FINAL_STATUSES, LabelKey, LabelValue, Status
+from carom_common.contracts.job import OPEN_STATUSES, LabelKey, LabelValue, Status
 from carom_common.domain.filters import REASONS
 from carom_intake.domain.bulk import DEFAULT_RATE, MAX_RATE
 from carom_intake.domain.listing import MAX_LABELS
@@ -9,7 +9,7 @@ from carom_intake.openapi.schemas import MAYBE_TIME
 from carom_intake.openapi.shapes import UUID, closed, ref
 
 STATUSES = [str(status) for status in Status]
-OPEN = [str(status) for status in Status if status not in FINAL_STATUSES]
+OPEN = [str(status) for status in Status if status in OPEN_STATUSES]
 HOST = r"[^\s/?#@\\\u0000-\u001f\u007f]{1,261}"
 WAIT_REASON = "^[a-z][a-z0-9-]{0,39}$"
 

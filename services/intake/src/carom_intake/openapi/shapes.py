@@ -1,5 +1,6 @@
 """Schemas of what Carom answers. Closed objects: a field that is not described fails a test."""
 
+from carom_common.adapters.store.stats import COUNTED
 from carom_common.contracts.job import Priority, Status
 from carom_common.domain.filters import REASONS
 from carom_intake.openapi.describing import Schema
@@ -91,21 +92,7 @@ _TYPED_ENTRY = closed(
 _DIGITS: Schema = {"type": "string", "pattern": "^[0-9]+$"}
 _WINDOW = closed(
     {
-        **dict.fromkeys(
-            (
-                "accepted",
-                "attempts",
-                "retried",
-                "completed",
-                "failed",
-                "cancelled",
-                "expired",
-                "callbackAttempts",
-                "callbacksDelivered",
-                "callbacksFailed",
-            ),
-            MS,
-        ),
+        **dict.fromkeys(COUNTED, MS),
         "ratePerSecond": closed(dict.fromkeys(("accepted", "finished", "attempts"), NUMBER)),
         "latencyMs": closed(dict.fromkeys(("p50", "p99"), MAYBE_NUMBER)),
     }

@@ -1,20 +1,19 @@
 """`DELETE /api/jobs/{jobId}` and `POST /api/jobs/{jobId}/retry`: one job, cancelled or run (again) now."""
 
-import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
 from carom_common.adapters.amqp.errors import BrokerError
 from carom_common.adapters.store.acts import MAX_GENERATIONS, Act, Acted, Refused, new_token
-from carom_common.adapters.store.store import StoreUnavailable
 from carom_common.telemetry.trace import traceparent_from
 from carom_intake.acting import Actor
+from carom_intake.answers import json_answer
 from carom_intake.auth import Caller, require
 from carom_intake.domain.documents import Record, typed_document
 from carom_intake.domain.keys import Scope
 from carom_intake.problems import HttpProblem, unavailable
-from carom_intake.reading import is_uuid, refuse_parameters
+from carom_intake.reading import is_uuid, no_such_job, refuse_parameters
 
 _RUNS_BY_ITSELF = {
     "queued": "the job is queued already: it runs as soon as it can",
@@ -62,7 +61,7 @@ def runs_again(acted: Acted) -> Response:
         "generation": int(state["generation"]),
         "attempts": int(state["attempt"]),
     }
-    return Response(msgspec.json.encode(document), 202, {"Location": f"/api/jobs/{acted.job_id}"}, "application/json")
+    return json_answer(document, 202, {"Location": f"/api/jobs/{acted.job_id}"})
 
 
 async def perform(actor: Actor, act: Act, request: Request, caller: Caller) -> Acted:
@@ -73,12 +72,10 @@ async def perform(actor: Actor, act: Act, request: Request, caller: Caller) -> A
     traceparent = traceparent_from(request.headers.get("traceparent"))
     try:
         acted = await actor.act(act, job_id, caller.tenant, new_token(), traceparent) if is_uuid(job_id) else None
-    except StoreUnavailable as error:
-        raise unavailable("the job store is away") from error
     except BrokerError as error:
         raise unavailable("the message broker did not confirm what follows") from error
     if acted is None:
-        raise HttpProblem(404, "no such job: it never existed, or its retention time is over")
+        raise no_such_job()
     if isinstance(acted, Refused):
         raise _refusal(acted)
     return acted

@@ -1,19 +1,19 @@
 """`GET /api/jobs/{jobId}/attempts`: what was tried, with what was sent, what came back and where the time went."""
 
-import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from carom_common.adapters.store.attempts import Attempts, LogPart, StoreUnavailable
+from carom_common.adapters.store.attempts import Attempts, LogPart
 from carom_common.contracts.job import decode_job
 from carom_common.contracts.message import decode_attempt
+from carom_intake.answers import json_answer
 from carom_intake.auth import require
 from carom_intake.domain.attempts import Range, attempt_document, next_cursor, parse_range
 from carom_intake.domain.keys import Scope
 from carom_intake.domain.listing import BadFilter
-from carom_intake.problems import HttpProblem, unavailable
-from carom_intake.reading import is_uuid
+from carom_intake.problems import HttpProblem
+from carom_intake.reading import is_uuid, no_such_job
 
 
 class AttemptRoutes:
@@ -39,14 +39,11 @@ class AttemptRoutes:
             "attempts": [attempt_document(job_id, job, entry, payloads=payloads) for entry in entries],
             "nextCursor": next_cursor(job_id, asked, len(part.entries), part.settled),
         }
-        return Response(msgspec.json.encode(document), media_type="application/json")
+        return json_answer(document)
 
     async def _read(self, job_id: str, tenant: str, asked: Range) -> LogPart:
         """A part of the log of a tenant's job, or 404."""
-        try:
-            part = await self._attempts.read(job_id, *asked) if is_uuid(job_id) else None
-        except StoreUnavailable as error:
-            raise unavailable("the job store is away") from error
+        part = await self._attempts.read(job_id, *asked) if is_uuid(job_id) else None
         if part is None or part.tenant != tenant:
-            raise HttpProblem(404, "no such job: it never existed, or its retention time is over")
+            raise no_such_job()
         return part

@@ -12,6 +12,7 @@ from carom_common.adapters.store.queries import Queries
 from carom_common.adapters.store.store import Store
 from carom_common.domain.filters import DeadKind, in_dead_letters
 from carom_intake.acting import Actor
+from carom_intake.answers import json_answer
 from carom_intake.auth import require
 from carom_intake.domain.checks import Problem
 from carom_intake.domain.documents import Record, typed_document
@@ -58,8 +59,7 @@ class DeadLetterRoutes:
         if not kinds:
             raise HttpProblem(404, NOT_DEAD)
         job = typed_document(Record(job_id, *stored, payloads=caller.may(Scope.PAYLOADS_READ)))
-        body = msgspec.json.encode({"jobId": job_id, "kinds": kinds, "job": msgspec.Raw(job)})
-        return Response(body, media_type="application/json")
+        return json_answer({"jobId": job_id, "kinds": kinds, "job": msgspec.Raw(job)})
 
     async def redrive(self, request: Request) -> Response:
         """202: the job runs again with all its retries, or its callback goes out again, under the same webhook-id."""

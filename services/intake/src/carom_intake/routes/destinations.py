@@ -1,22 +1,19 @@
 """`/api/destinations`: limits and circuits of hosts, for all who call them."""
 
-from typing import Any
-
-import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
 from carom_common.adapters.store.control import MAX_RULES, ControlStore
-from carom_common.adapters.store.store import StoreUnavailable
 from carom_common.domain.rules import RuleBook, parse_host
 from carom_common.telemetry.logging import get_logger
+from carom_intake.answers import json_answer
 from carom_intake.auth import require
 from carom_intake.domain.checks import Problem
 from carom_intake.domain.keys import Scope
 from carom_intake.domain.operating import limits_document, live_document, parse_page, parse_rule
 from carom_intake.domain.submission import InvalidSubmission
-from carom_intake.problems import HttpProblem, unavailable
+from carom_intake.problems import HttpProblem
 from carom_intake.reading import read_json_body
 
 MAX_BODY = 4096
@@ -53,7 +50,7 @@ class DestinationRoutes:
             "destinations": [limits_document(name, book) for name in shown],
             "nextCursor": shown[-1] if len(names) > limit else None,
         }
-        return _json(document)
+        return json_answer(document)
 
     async def show(self, request: Request) -> Response:
         caller = require(request, Scope.OPERATE)
@@ -70,10 +67,7 @@ class DestinationRoutes:
         book = await self._current()
         if len(book.set) >= MAX_RULES and host not in book.set:
             raise HttpProblem(409, f"{MAX_RULES} destinations have rules already; no more are kept")
-        try:
-            await self._store.set_rule(host, rule)
-        except StoreUnavailable as error:
-            raise unavailable("the job store is away") from error
+        await self._store.set_rule(host, rule)
         log.info("destination_set", host=host, request_id=request.scope["request_id"])
         return await self._show(host, caller.tenant)
 
@@ -81,28 +75,19 @@ class DestinationRoutes:
         """Back to what is configured, or to the defaults."""
         require(request, Scope.OPERATE)
         host = _host_in(request)
-        try:
-            await self._store.drop_rule(host)
-        except StoreUnavailable as error:
-            raise unavailable("the job store is away") from error
+        await self._store.drop_rule(host)
         log.info("destination_reset", host=host, request_id=request.scope["request_id"])
         return Response(status_code=204)
 
     async def _show(self, host: str, tenant: str) -> Response:
         book = await self._current()
-        try:
-            live = await self._store.live(host)
-            waiting = await self._store.held_for(host, tenant)
-        except StoreUnavailable as error:
-            raise unavailable("the job store is away") from error
-        return _json(live_document(limits_document(host, book), live.permits, waiting, live.opened_ago))
+        live = await self._store.live(host)
+        waiting = await self._store.held_for(host, tenant)
+        return json_answer(live_document(limits_document(host, book), live.permits, waiting, live.opened_ago))
 
     async def _current(self) -> RuleBook:
         book = RuleBook(self._book.default, self._book.configured)
-        try:
-            book.set = await self._store.rules()
-        except StoreUnavailable as error:
-            raise unavailable("the job store is away") from error
+        book.set = await self._store.rules()
         return book
 
 
@@ -113,7 +98,3 @@ def _host_in(request: Request) -> str:
     except ValueError as error:
         problem = Problem("{host}", f"{error}, is {host[:100]!r}")
         raise HttpProblem(400, "the destination is not valid", [problem]) from None
-
-
-def _json(document: Any) -> Response:
-    return Response(msgspec.json.encode(document), media_type="application/json")

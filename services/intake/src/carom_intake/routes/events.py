@@ -9,22 +9,23 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from carom_common.adapters.store.store import Store, StoredJob, StoreUnavailable
+from carom_common.adapters.store.records import StoredJob
+from carom_common.adapters.store.store import Store
 from carom_common.adapters.store.stream import Streams
-from carom_common.contracts.job import decode_job
-from carom_common.domain.happening import CALLBACK_OUTCOMES, FINAL, Happening, Position
+from carom_common.contracts.job import FINAL_STATUSES, decode_job
+from carom_common.domain.happening import CALLBACK_OUTCOMES, Happening, Position
 from carom_intake.auth import require
 from carom_intake.domain import sse
 from carom_intake.domain.keys import Scope
 from carom_intake.following import Following
 from carom_intake.hub import Hub, HubFull, Subscription
-from carom_intake.problems import RETRY_SECONDS, HttpProblem, unavailable
+from carom_intake.problems import RETRY_SECONDS, HttpProblem
 from carom_intake.reading import stored_job
 from carom_intake.sse import HEADERS, EventStream
 
 CHECK_SECONDS = 5.0
 """How often it is asked anew whether a caller may listen."""
-_ENDS = FINAL | CALLBACK_OUTCOMES
+_ENDS = FINAL_STATUSES | CALLBACK_OUTCOMES
 
 
 class _Start(NamedTuple):
@@ -85,10 +86,7 @@ class EventRoutes:
             following = self._following(told, start, lambda happening: happening.job_id == job_id)
             source = _while_allowed(request, self._of_job(job_id, following, resumed=start.resumed))
             if start.resumed:
-                try:
-                    first = await anext(source, b"")
-                except StoreUnavailable as error:
-                    raise unavailable("the job store is away") from error
+                first = await anext(source, b"")
                 if not first:
                     if told.closed:
                         raise _full()
@@ -102,14 +100,9 @@ class EventRoutes:
             return await held.enter_async_context(self._hub.subscribe(tenant, job_id))
         except HubFull:
             raise _full() from None
-        except StoreUnavailable as error:
-            raise unavailable("the job store is away") from error
 
     async def _start(self, tenant: str, after: Position | None) -> _Start:
-        try:
-            span = await self._streams.span(tenant)
-        except StoreUnavailable as error:
-            raise unavailable("the job store is away") from error
+        span = await self._streams.span(tenant)
         if after is None:
             return _Start(span.last, span.last, resumed=False)
         gap = b"" if span.has_all_after(after) else sse.gap_frame(after, span.first)
@@ -184,7 +177,7 @@ def _nothing(status: int) -> Response:
 
 def _is_over(state: Mapping[str, str]) -> bool:
     """Nothing more is going to happen by itself."""
-    return state["status"] in FINAL and state.get("callback", "none") != "pending"
+    return state["status"] in FINAL_STATUSES and state.get("callback", "none") != "pending"
 
 
 def _callback(job: StoredJob) -> str:

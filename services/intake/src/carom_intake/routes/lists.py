@@ -8,14 +8,15 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from carom_common.adapters.store.queries import Page, Queries, StoreUnavailable
+from carom_common.adapters.store.queries import Page, Queries
 from carom_common.domain.cursor import BadCursor
 from carom_common.domain.filters import DeadKind
+from carom_intake.answers import json_answer
 from carom_intake.auth import require
 from carom_intake.domain.checks import Problem
 from carom_intake.domain.keys import Scope
 from carom_intake.domain.listing import BadFilter, Query, parse_query, summary_document
-from carom_intake.problems import HttpProblem, unavailable
+from carom_intake.problems import HttpProblem
 
 
 class ListRoutes:
@@ -49,8 +50,6 @@ async def page_of(queries: Queries, tenant: str, query: Query, kind: DeadKind | 
     except BadCursor as error:
         problem = Problem("?cursor", str(error))
         raise HttpProblem(400, f"the query is not valid: cursor {error}", [problem]) from None
-    except StoreUnavailable as error:
-        raise unavailable("the job store is away") from error
 
 
 def list_response(name: str, page: Page) -> Response:
@@ -58,4 +57,4 @@ def list_response(name: str, page: Page) -> Response:
         name: [summary_document(*listed) for listed in page.jobs],
         "nextCursor": page.next_cursor,
     }
-    return Response(msgspec.json.encode(document), media_type="application/json")
+    return json_answer(document)

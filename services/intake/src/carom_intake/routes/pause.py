@@ -1,20 +1,19 @@
 """`/api/pause`, `/api/resume`, `/api/pauses`: holding the execution of a tenant's jobs. Callbacks go on."""
 
-import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
 from carom_common.adapters.store.control import MAX_PAUSES, ControlStore
-from carom_common.adapters.store.store import StoreUnavailable
 from carom_common.domain.clock import now_ms
 from carom_common.domain.pauses import Pause, Selector, pause_id
 from carom_common.telemetry.logging import get_logger
+from carom_intake.answers import json_answer
 from carom_intake.auth import require
 from carom_intake.domain.keys import Scope
 from carom_intake.domain.operating import parse_selector, pause_document
 from carom_intake.domain.submission import InvalidSubmission
-from carom_intake.problems import HttpProblem, unavailable
+from carom_intake.problems import HttpProblem
 from carom_intake.reading import read_json_body
 
 MAX_BODY = 4096
@@ -43,10 +42,7 @@ class PauseRoutes:
         known = await self._pauses(caller.tenant)
         if len(known) >= MAX_PAUSES and all(other.id != pause.id for other in known):
             raise HttpProblem(409, f"{MAX_PAUSES} pauses are in force; no more are kept")
-        try:
-            await self._store.pause(pause)
-        except StoreUnavailable as error:
-            raise unavailable("the job store is away") from error
+        await self._store.pause(pause)
         log.info("paused", pause=pause.id, request_id=request.scope["request_id"])
         return _listed(await self._pauses(caller.tenant))
 
@@ -54,10 +50,7 @@ class PauseRoutes:
         """End the pause that was made with the same body, and no other; none of that kind: no change."""
         caller = require(request, Scope.OPERATE)
         identity = pause_id(caller.tenant, await _selector_in(request))
-        try:
-            await self._store.resume(identity)
-        except StoreUnavailable as error:
-            raise unavailable("the job store is away") from error
+        await self._store.resume(identity)
         log.info("resumed", pause=identity, request_id=request.scope["request_id"])
         return _listed(await self._pauses(caller.tenant))
 
@@ -66,10 +59,7 @@ class PauseRoutes:
         return _listed(await self._pauses(caller.tenant))
 
     async def _pauses(self, tenant: str) -> list[Pause]:
-        try:
-            pauses = await self._store.pauses()
-        except StoreUnavailable as error:
-            raise unavailable("the job store is away") from error
+        pauses = await self._store.pauses()
         mine = (pause for pause in pauses if pause.tenant == tenant)
         return sorted(mine, key=lambda pause: (pause.since, pause.id))
 
@@ -82,4 +72,4 @@ async def _selector_in(request: Request) -> Selector:
 
 
 def _listed(pauses: list[Pause]) -> Response:
-    return Response(msgspec.json.encode({"pauses": list(map(pause_document, pauses))}), media_type="application/json")
+    return json_answer({"pauses": list(map(pause_document, pauses))})

@@ -6,22 +6,21 @@
 import uuid
 from typing import Any
 
-import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
 from carom_common.adapters.store.campaigns import MAX_ACTIVE, MAX_ACTIVE_OF_TENANT, BulkAct, Campaign, Campaigns
 from carom_common.adapters.store.queries import Queries
-from carom_common.adapters.store.store import StoreUnavailable
 from carom_common.domain.clock import now_ms, rfc3339
 from carom_common.telemetry.logging import get_logger
+from carom_intake.answers import json_answer
 from carom_intake.auth import require
 from carom_intake.campaigns import narrowed, preview
 from carom_intake.domain.bulk import BulkAsked, filter_document, parse_bulk
 from carom_intake.domain.keys import Scope
 from carom_intake.domain.listing import BadFilter, summary_document
-from carom_intake.problems import HttpProblem, unavailable
+from carom_intake.problems import HttpProblem
 from carom_intake.reading import is_uuid, read_json_body, refuse_parameters
 
 MAX_BODY = 65_536
@@ -61,36 +60,33 @@ class BulkRoutes:
             raise HttpProblem(400, "the bulk act is not valid", error.problems) from None
         now = now_ms()
         wanted = narrowed(asked.filter, now + 1)
-        try:
-            if asked.dry_run:
-                return await self._preview(caller.tenant, asked, wanted)
-            campaign = Campaign(
-                id=str(uuid.uuid4()),
-                tenant=caller.tenant,
-                act=self._act,
-                kind=asked.kind,
-                filter=wanted,
-                rate=asked.rate,
-                status="running",
-                cursor=None,
-                done=0,
-                skipped=0,
-                started=now,
-                ended=0,
-            )
-            started = await self._campaigns.start(campaign)
-        except StoreUnavailable as error:
-            raise unavailable("the job store is away") from error
+        if asked.dry_run:
+            return await self._preview(caller.tenant, asked, wanted)
+        campaign = Campaign(
+            id=str(uuid.uuid4()),
+            tenant=caller.tenant,
+            act=self._act,
+            kind=asked.kind,
+            filter=wanted,
+            rate=asked.rate,
+            status="running",
+            cursor=None,
+            done=0,
+            skipped=0,
+            started=now,
+            ended=0,
+        )
+        started = await self._campaigns.start(campaign)
         if not started:
             detail = f"{MAX_ACTIVE_OF_TENANT} bulk acts of yours, or {MAX_ACTIVE} of all, are under way; stop one"
             raise HttpProblem(409, detail, reason="too-many-bulk-acts")
         log.info("campaign_started", campaign_id=campaign.id, act=self._act, request_id=request.scope["request_id"])
         location = f"/api/{HANDLES[self._act]}/{campaign.id}"
-        return _answer(self._document(campaign), 202, {"Location": location})
+        return json_answer(self._document(campaign), 202, {"Location": location})
 
     async def _preview(self, tenant: str, asked: BulkAsked, wanted: Any) -> Response:
         found = await preview(self._queries, tenant, wanted)
-        return _answer(
+        return json_answer(
             {
                 "dryRun": True,
                 **({"kind": asked.kind} if asked.kind else {}),
@@ -105,39 +101,30 @@ class BulkRoutes:
         """The last hundred, newest first."""
         caller = require(request, Scope.OPERATE)
         refuse_parameters(request)
-        try:
-            found = await self._campaigns.latest(caller.tenant, self._act, LISTED)
-        except StoreUnavailable as error:
-            raise unavailable("the job store is away") from error
-        return _answer({HANDLES[self._act]: list(map(self._document, found))})
+        found = await self._campaigns.latest(caller.tenant, self._act, LISTED)
+        return json_answer({HANDLES[self._act]: list(map(self._document, found))})
 
     async def show(self, request: Request) -> Response:
         campaign = await self._of(request)
         refuse_parameters(request)
-        return _answer(self._document(campaign))
+        return json_answer(self._document(campaign))
 
     async def stop(self, request: Request) -> Response:
         """200: it goes no further; what it has done stays done. 409 when it was through already."""
         campaign = await self._of(request)
         refuse_parameters(request)
-        try:
-            status = await self._campaigns.end(campaign.id, "stopped")
-        except StoreUnavailable as error:
-            raise unavailable("the job store is away") from error
+        status = await self._campaigns.end(campaign.id, "stopped")
         if status == "done":
             raise HttpProblem(409, "it is done already", reason="already-done")
         if campaign.status == "running":
             log.info("campaign_ended", campaign_id=campaign.id, act=self._act, status="stopped")
-        return _answer(self._document(await self._of(request)))
+        return json_answer(self._document(await self._of(request)))
 
     async def _of(self, request: Request) -> Campaign:
         """The caller's bulk act in the path, or 404."""
         caller = require(request, Scope.OPERATE)
         campaign_id = request.path_params["campaign_id"]
-        try:
-            found = await self._campaigns.fetch(campaign_id) if is_uuid(campaign_id) else None
-        except StoreUnavailable as error:
-            raise unavailable("the job store is away") from error
+        found = await self._campaigns.fetch(campaign_id) if is_uuid(campaign_id) else None
         if found is None or found.tenant != caller.tenant or found.act != self._act:
             raise HttpProblem(404, "no such bulk act: it never existed, or it ended more than 7 days ago")
         return found
@@ -155,7 +142,3 @@ class BulkRoutes:
             "startedAt": rfc3339(campaign.started),
             "endedAt": rfc3339(campaign.ended) if campaign.ended else None,
         }
-
-
-def _answer(document: dict[str, Any], status: int = 200, headers: dict[str, str] | None = None) -> Response:
-    return Response(msgspec.json.encode(document), status, headers, "application/json")

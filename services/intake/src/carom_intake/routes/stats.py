@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 
-import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
@@ -12,11 +11,12 @@ from carom_common.adapters.store.batch import Batcher, StoreUnavailable
 from carom_common.adapters.store.stats import COUNTED, Stats
 from carom_common.adapters.store.tenants import tenants
 from carom_common.telemetry import metrics
+from carom_intake.answers import json_answer
 from carom_intake.auth import require
 from carom_intake.domain.checks import Problem
 from carom_intake.domain.figures import WINDOWS, window_document
 from carom_intake.domain.keys import Scope
-from carom_intake.problems import HttpProblem, unavailable
+from carom_intake.problems import HttpProblem
 
 GAUGES_SECONDS = 10.0
 _GAUGES_READ = 2000
@@ -37,11 +37,8 @@ class StatsRoutes:
         for name in request.query_params:
             problem = Problem(f"?{name[:100]}", "is no parameter here; none is known")
             raise HttpProblem(400, f"the query is not valid: {name[:100]} {problem.detail}", [problem])
-        try:
-            now = await self._stats.now(caller.tenant)
-            lately = await self._stats.lately(caller.tenant, tuple(WINDOWS.values()))
-        except StoreUnavailable as error:
-            raise unavailable("the job store is away") from error
+        now = await self._stats.now(caller.tenant)
+        lately = await self._stats.lately(caller.tenant, tuple(WINDOWS.values()))
         document = {
             "depth": {"open": now.open, "kept": now.kept},
             "oldestReadyAgeMs": now.oldest_ready_ms,
@@ -52,7 +49,7 @@ class StatsRoutes:
                 name: window_document(*window, names=COUNTED) for name, window in zip(WINDOWS, lately, strict=True)
             },
         }
-        return Response(msgspec.json.encode(document), media_type="application/json")
+        return json_answer(document)
 
     async def keep_gauges(self) -> None:
         """Set the gauges of all tenants together, every 10 s; never returns."""

@@ -8,13 +8,14 @@ import asyncio
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 from carom_common.adapters.store import index
 from carom_common.adapters.store.batch import Batcher, Command
 from carom_common.adapters.store.events import event
-from carom_common.adapters.store.store import StoredJob
-from carom_common.contracts.job import FINAL_STATUSES, decode_job
+from carom_common.adapters.store.records import StoredJob, fetch_record, log_key, state_key
+from carom_common.adapters.store.replies import text_fields
+from carom_common.contracts.job import decode_job
 from carom_common.domain.clock import now_ms
 
 Act = Literal["cancel", "retry", "redrive-execute", "redrive-callback", "forget-execute", "forget-callback"]
@@ -71,17 +72,17 @@ class Acts:
         """Do it; None when the tenant has no such job. The same token is done once only."""
         wanted = 0
         if act == "cancel":
-            job = await self._batcher.run("LINDEX", _log(job_id), 0)
+            job = await self._batcher.run("LINDEX", log_key(job_id), 0)
             if job is None:
                 return None
             wanted = int(decode_job(job).wants("cancelled"))
         if wanted or act not in ("cancel", "forget-execute", "forget-callback"):
             await self._batcher.run("ZADD", OWED_KEY, now_ms(), f"{job_id}/{token}")
         arguments = (act, token, tenant, *self._kept, wanted, MAX_GENERATIONS)
-        reply = await self._batcher.run("EVALSHA", self._act, 2, _state(job_id), _log(job_id), *arguments)
+        reply = await self._batcher.run("EVALSHA", self._act, 2, state_key(job_id), log_key(job_id), *arguments)
         if reply[0] == b"ok":
             _, fresh, was, state, log = reply
-            stored = StoredJob(_texts(state), log[0], log[1:])
+            stored = StoredJob(text_fields(state), log[0], log[1:])
             return Acted(job_id, act, fresh == 1, was.decode(), stored)
         self._batcher.post(("ZREM", OWED_KEY, f"{job_id}/{token}"))
         return Refused(reply[1].decode(), reply[2].decode()) if reply[0] == b"refused" else None
@@ -104,7 +105,7 @@ class Acts:
         """What was owed is published."""
         entry = f"{job_id}/{owed.partition(' ')[2]}"
         also = (("ZREM", OWED_KEY, entry),)
-        await self._batcher.run("EVALSHA", self._paid, 1, _state(job_id), owed, also=also)
+        await self._batcher.run("EVALSHA", self._paid, 1, state_key(job_id), owed, also=also)
 
     async def overdue(self, older_than_ms: int, limit: int) -> list[Owed]:
         """What has been owed for so long that whoever should publish it may be gone; the oldest first."""
@@ -114,30 +115,11 @@ class Acts:
 
     async def look(self, jobs: Sequence[str]) -> list[StoredJob | None]:
         """The records of some jobs."""
-        return await asyncio.gather(*map(self._fetch, jobs))
-
-    async def _fetch(self, job_id: str) -> StoredJob | None:
-        state, log = await asyncio.gather(
-            self._batcher.run("HGETALL", _state(job_id)), self._batcher.run("LRANGE", _log(job_id), 0, -1)
-        )
-        return StoredJob(_texts(state), log[0], log[1:]) if state and log else None
+        return await asyncio.gather(*(fetch_record(self._batcher, job_id) for job_id in jobs))
 
     def forget(self, owed: Owed) -> None:
         """Take an entry out that stands for nothing (any more)."""
         self._batcher.post(("ZREM", OWED_KEY, f"{owed.job_id}/{owed.token}"))
-
-
-def _state(job_id: str) -> str:
-    return f"carom:{{{job_id}}}:state"
-
-
-def _log(job_id: str) -> str:
-    return f"carom:{{{job_id}}}:log"
-
-
-def _texts(fields: Any) -> dict[str, str]:
-    pairs = fields.items() if isinstance(fields, dict) else zip(fields[::2], fields[1::2], strict=True)
-    return {key.decode(): value.decode("utf-8", "replace") for key, value in pairs}
 
 
 _Names = tuple[str, ...]
@@ -149,7 +131,7 @@ def _moves(acted: Acted) -> tuple[str, _Names, _Names]:
         case "cancel":
             return "cancelled", ("open", "held"), index.final("cancelled", "cancelled", False)
         case "retry" | "redrive-execute":
-            final = tuple(f"status:{status}" for status in sorted(FINAL_STATUSES - {"completed"}))
+            final = tuple(f"status:{status}" for status in index.INDEXED_STATUSES)
             reason = (f"reason:{acted.was}",) if acted.was else ()
             return "queued", (*final, *reason, "dead:execute", "dead:callback", "held"), ("open",)
         case "redrive-callback":

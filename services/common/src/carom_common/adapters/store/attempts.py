@@ -3,10 +3,9 @@
 import asyncio
 from typing import NamedTuple
 
-from carom_common.adapters.store.batch import Batcher, StoreUnavailable
+from carom_common.adapters.store.batch import Batcher
+from carom_common.adapters.store.records import log_key, state_key
 from carom_common.contracts.message import DEFAULT_TENANT
-
-__all__ = ["Attempts", "LogPart", "StoreUnavailable"]
 
 
 class LogPart(NamedTuple):
@@ -26,10 +25,10 @@ class Attempts:
 
     async def read(self, job_id: str, first: int, count: int) -> LogPart | None:
         """Up to `count` attempts after the `first` ones; None when there is no such job (any more)."""
-        run, log = self._batcher.run, f"carom:{{{job_id}}}:log"
+        run, log = self._batcher.run, log_key(job_id)
         # State first: the log may grow in between, and is cut to what the state knows.
         fields, head, entries = await asyncio.gather(
-            run("HMGET", f"carom:{{{job_id}}}:state", "tenant", "attempt"),
+            run("HMGET", state_key(job_id), "tenant", "attempt"),
             run("LRANGE", log, 0, 0),
             run("LRANGE", log, first + 1, first + count),
         )

@@ -11,6 +11,7 @@ from typing import Literal, NamedTuple
 import msgspec
 
 from carom_common.adapters.store.batch import Batcher
+from carom_common.adapters.store.replies import text_fields
 from carom_common.domain.clock import now_ms
 from carom_common.domain.filters import DeadKind, Filter
 
@@ -77,9 +78,7 @@ class Campaigns:
         return True
 
     async def fetch(self, campaign_id: str) -> Campaign | None:
-        reply = await self._batcher.run("HGETALL", _key(campaign_id))
-        pairs = reply.items() if isinstance(reply, dict) else zip(reply[::2], reply[1::2], strict=True)
-        fields = {name.decode(): value.decode() for name, value in pairs}
+        fields = text_fields(await self._batcher.run("HGETALL", _key(campaign_id)))
         if "status" not in fields:
             return None
         return Campaign(

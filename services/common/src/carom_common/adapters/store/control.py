@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from carom_common.adapters.store.batch import Batcher
 from carom_common.adapters.store.index import index_key
+from carom_common.adapters.store.replies import pairs
 from carom_common.adapters.store.tenants import TENANTS_KEY
 from carom_common.contracts.message import DEFAULT_TENANT
 from carom_common.domain.pauses import Pause, decode_pause, encode_pause
@@ -72,8 +73,8 @@ class ControlStore:
             now,
             found,
             [decode_pause(value) for value in reply[2]] if changed else None,
-            {host.decode(): decode_rule(rule) for host, rule in _pairs(reply[3])} if changed else None,
-            *([(host.decode(), max(0, now - int(float(at)))) for host, at in _pairs(part)] for part in reply[4:7]),
+            {host.decode(): decode_rule(rule) for host, rule in pairs(reply[3])} if changed else None,
+            *([(host.decode(), max(0, now - int(float(at)))) for host, at in pairs(part)] for part in reply[4:7]),
         )
 
     async def tenants(self) -> frozenset[str]:
@@ -121,7 +122,7 @@ class ControlStore:
         opened = await self._batcher.run("ZSCORE", _OPEN, host)
         now = int(seconds) * 1000 + int(micros) // 1000
         counts = {b"h": 0, b"w": 0}
-        for name, value in _pairs(entries):
+        for name, value in pairs(entries):
             number, _, until = value.partition(b":")
             if int(until) > now:
                 counts[name[:1]] += int(number) if name[:1] == b"h" else 1
@@ -142,7 +143,7 @@ class ControlStore:
         return bool(await self._change("HDEL", _RULES, host))
 
     async def rules(self) -> dict[str, Rule]:
-        return {host.decode(): decode_rule(rule) for host, rule in _pairs(await self._batcher.run("HGETALL", _RULES))}
+        return {host.decode(): decode_rule(rule) for host, rule in pairs(await self._batcher.run("HGETALL", _RULES))}
 
     async def pause(self, pause: Pause) -> None:
         """Begin a pause, unless it is in force already."""
@@ -157,8 +158,3 @@ class ControlStore:
 
     async def pauses(self) -> list[Pause]:
         return [decode_pause(value) for value in await self._batcher.run("HVALS", _PAUSES)]
-
-
-def _pairs(reply: Any) -> Any:
-    """Two by two, as RESP2 lists them or RESP3 maps them."""
-    return reply.items() if isinstance(reply, dict) else zip(reply[::2], reply[1::2], strict=True)

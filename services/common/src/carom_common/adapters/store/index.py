@@ -17,6 +17,8 @@ from carom_common.adapters.store.batch import Command
 from carom_common.contracts.job import Job
 from carom_common.domain.destinations import destination_of
 
+INDEXED_STATUSES = ("failed", "cancelled", "expired")
+
 
 def index_key(tenant: str, name: str) -> str:
     return f"carom:idx:{tenant}:{name}"

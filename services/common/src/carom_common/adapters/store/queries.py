@@ -4,8 +4,9 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 from typing import Any, NamedTuple
 
-from carom_common.adapters.store.batch import Batcher, StoreUnavailable
+from carom_common.adapters.store.batch import Batcher
 from carom_common.adapters.store.index import index_key
+from carom_common.adapters.store.records import log_key, state_key
 from carom_common.domain.cursor import Position, decode_cursor, encode_cursor
 from carom_common.domain.filters import (
     STATE_FIELDS,
@@ -17,8 +18,6 @@ from carom_common.domain.filters import (
     state_fits,
     walks,
 )
-
-__all__ = ["Listed", "Page", "Queries", "StoreUnavailable"]
 
 MAX_READ = 5000
 """Entries that one page may look at: a filter that fits few of them gets a short page and goes on."""
@@ -134,7 +133,7 @@ class Queries:
     async def _fitting(self, tenant: str, wanted: Filter, entries: list[Position], room: int) -> list[Listed]:
         """Those entries whose records fit, in order: all of them, or the first `room` + 1."""
         states = await asyncio.gather(
-            *(self._batcher.run("HMGET", f"carom:{{{entry.job_id}}}:state", *STATE_FIELDS) for entry in entries)
+            *(self._batcher.run("HMGET", state_key(entry.job_id), *STATE_FIELDS) for entry in entries)
         )
         likely = [
             (entry.job_id, state)
@@ -147,9 +146,7 @@ class Queries:
             if not asks_for_job(wanted):
                 size = min(size, room + 1 - len(found))
             some, likely = likely[:size], likely[size:]
-            jobs = await asyncio.gather(
-                *(self._batcher.run("LINDEX", f"carom:{{{job_id}}}:log", 0) for job_id, _ in some)
-            )
+            jobs = await asyncio.gather(*(self._batcher.run("LINDEX", log_key(job_id), 0) for job_id, _ in some))
             for (job_id, state), job in zip(some, jobs, strict=True):
                 if job is not None and job_fits(wanted, head := decode_head(job)):
                     found.append(Listed(job_id, state, head))

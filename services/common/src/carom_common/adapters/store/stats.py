@@ -12,6 +12,8 @@ from typing import Literal, NamedTuple
 
 from carom_common.adapters.store.batch import Batcher
 from carom_common.adapters.store.index import index_key
+from carom_common.adapters.store.records import state_key
+from carom_common.adapters.store.replies import text_fields
 from carom_common.domain.clock import now_ms
 from carom_common.domain.loghist import bucket_of
 
@@ -134,7 +136,7 @@ class Stats:
         first = {seconds: (now - seconds * 1000) // SLOT_MS for seconds in windows}
         slots = range(min(first.values()), last + 1)
         replies = await asyncio.gather(*(self._batcher.run("HGETALL", f"carom:stats:{tenant}:{n}") for n in slots))
-        told = [_pairs(reply) for reply in replies]
+        told = [_numbers(reply) for reply in replies]
         return [_sum((now - first[s] * SLOT_MS) / 1000, told[first[s] - slots.start :]) for s in windows]
 
     async def now(self, tenant: str, most_read: int = _MAX_OPEN_READ) -> Now:
@@ -151,7 +153,7 @@ class Stats:
         """How many calls run, and the longest that one of those that began lately had waited."""
         key, now = f"carom:running:{tenant}", now_ms()
         running = lag = 0
-        for process, value in _texts(await self._batcher.run("HGETALL", key)).items():
+        for process, value in text_fields(await self._batcher.run("HGETALL", key)).items():
             count, at, late = map(int, value.split(":"))
             if abs(now - at) < _TOLD_MS:
                 running += count
@@ -166,7 +168,7 @@ class Stats:
             ids = await self._batcher.run("ZRANGE", index_key(tenant, "open"), first, first + _READ - 1)
             fields = ("status", "eta", "updated", "wait_reason")
             states = await asyncio.gather(
-                *(self._batcher.run("HMGET", f"carom:{{{job_id.decode()}}}:state", *fields) for job_id in ids)
+                *(self._batcher.run("HMGET", state_key(job_id.decode()), *fields) for job_id in ids)
             )
             now = now_ms()
             ages = [now - since for state in states if (since := _ready_since(*state)) is not None and since <= now]
@@ -186,16 +188,8 @@ def _ready_since(
     return int(eta or 0) or int(updated or 0)
 
 
-def _pairs(reply: object) -> dict[str, int]:
-    return {name: int(value) for name, value in _texts(reply).items()}
-
-
-def _texts(reply: object) -> dict[str, str]:
-    """A reply to HGETALL, which is a list or a mapping by the protocol's version."""
-    if isinstance(reply, dict):
-        return {name.decode(): value.decode() for name, value in reply.items()}
-    assert isinstance(reply, list)
-    return {name.decode(): value.decode() for name, value in zip(reply[::2], reply[1::2], strict=True)}
+def _numbers(reply: object) -> dict[str, int]:
+    return {name: int(value) for name, value in text_fields(reply).items()}
 
 
 def _sum(seconds: float, told: list[dict[str, int]]) -> Lately:

@@ -9,12 +9,14 @@ import msgspec
 from carom_common.adapters.store import index
 from carom_common.adapters.store.batch import Batcher, Command, StoreUnavailable
 from carom_common.adapters.store.events import event
+from carom_common.adapters.store.records import StoredJob, fetch_record, log_key, state_key
+from carom_common.adapters.store.replies import text_fields
 from carom_common.adapters.store.stats import Tally
 from carom_common.contracts.job import encode_job
 from carom_common.contracts.message import Attempt, CallbackMessage, ExecuteMessage, decode_attempt, encode_attempt
 from carom_common.domain.clock import now_ms, parse_rfc3339
 
-__all__ = ["Claim", "Lease", "Settlement", "Store", "StoreUnavailable", "StoredJob"]
+__all__ = ["Claim", "Lease", "Settlement", "Store", "StoreUnavailable"]
 
 SMALL_JOB_BYTES = 4096
 """A claim sends jobs up to this size along, so that a missing record costs no second round trip."""
@@ -76,14 +78,6 @@ class Settlement:
     entry: Attempt | None
 
 
-class StoredJob(NamedTuple):
-    """A record as it is kept: the fields of its state, the job as JSON, its attempts as JSON."""
-
-    state: dict[str, str]
-    job: bytes
-    attempts: list[bytes]
-
-
 class Store:
     """Every method raises StoreUnavailable when Redis cannot be asked; asking again is always safe."""
 
@@ -115,8 +109,7 @@ class Store:
         await self._batcher.close()
 
     def _run(self, sha: str, job_id: str, *args: Any, also: tuple[Command, ...] = ()) -> Any:
-        keys = (f"carom:{{{job_id}}}:state", f"carom:{{{job_id}}}:log")
-        return self._batcher.run("EVALSHA", sha, 2, *keys, *args, also=also)
+        return self._batcher.run("EVALSHA", sha, 2, state_key(job_id), log_key(job_id), *args, also=also)
 
     def _kept_while_open(self, eta: int) -> int:
         return max(eta, now_ms()) + self._dead_retention
@@ -295,21 +288,11 @@ class Store:
 
     async def fetch(self, job_id: str) -> StoredJob | None:
         """The record as it is now, or None when there is none (any more)."""
-        state = await self.state_of(job_id)
-        entries: list[bytes] = await self._batcher.run("LRANGE", f"carom:{{{job_id}}}:log", 0, -1)
-        if not state or not entries:
-            return None
-        return StoredJob(state, entries[0], entries[1:])
+        return await fetch_record(self._batcher, job_id)
 
     async def state_of(self, job_id: str) -> dict[str, str] | None:
         """The fields of a record alone, or None when there is no such job (any more)."""
-        fields = await self._batcher.run("HGETALL", f"carom:{{{job_id}}}:state")
-        return _text_fields(fields) or None
-
-
-def _text_fields(fields: Any) -> dict[str, str]:
-    pairs = fields.items() if isinstance(fields, dict) else zip(fields[::2], fields[1::2], strict=True)
-    return {key.decode(): value.decode("utf-8", "replace") for key, value in pairs}
+        return text_fields(await self._batcher.run("HGETALL", state_key(job_id))) or None
 
 
 def _due(message: ExecuteMessage) -> int:

@@ -13,6 +13,7 @@ from redis.exceptions import RedisError, ResponseError
 
 from carom_common.adapters.store.batch import SOCKET_SECONDS, StoreUnavailable
 from carom_common.adapters.store.events import stream_key
+from carom_common.adapters.store.replies import pairs
 from carom_common.domain.happening import START, Happening, Position, Span
 
 __all__ = ["StoreUnavailable", "Streams"]
@@ -41,7 +42,7 @@ class Streams:
         keys = {stream_key(tenant).encode(): tenant for tenant in after}
         command = ("XREAD", "COUNT", READ_AT_ONCE, "BLOCK", BLOCK_MS, "STREAMS", *keys, *map(str, after.values()))
         reply = await self._ask(*command, seconds=BLOCK_MS / 1000 + SOCKET_SECONDS)
-        return {keys[key]: list(map(_happening, entries)) for key, entries in _pairs(reply)}
+        return {keys[key]: list(map(_happening, entries)) for key, entries in pairs(reply)}
 
     async def after(self, tenant: str, position: Position) -> list[Happening]:
         """The next 500 entries at most; fewer when these are all."""
@@ -64,7 +65,7 @@ class Streams:
                 if "no such key" in str(error):
                     return _NO_STREAM
                 raise
-        facts = dict(_pairs(reply))
+        facts = dict(pairs(reply))
         first = facts[b"first-entry"]
         added = facts.get(b"entries-added", facts[b"length"])  # not told before Redis 7
         position = _position(first[0]) if first else None
@@ -97,15 +98,6 @@ class Streams:
 
 class _Refused(StoreUnavailable):
     """Redis answered with an error."""
-
-
-def _pairs(reply: Any) -> list[tuple[Any, Any]]:
-    """A map, as RESP3 gives it; RESP2 gives XREAD's as a list of pairs, XINFO's as a flat list."""
-    if isinstance(reply, dict):
-        return list(reply.items())
-    if reply and isinstance(reply[0], list):
-        return [(key, value) for key, value in reply]
-    return list(zip(reply[::2], reply[1::2], strict=True)) if reply else []
 
 
 def _position(text: bytes) -> Position:

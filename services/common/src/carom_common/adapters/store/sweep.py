@@ -8,10 +8,11 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Iterable
-from typing import Any
 
 from carom_common.adapters.store.batch import Batcher
-from carom_common.adapters.store.index import final, index_key
+from carom_common.adapters.store.index import INDEXED_STATUSES, final, index_key
+from carom_common.adapters.store.records import state_key
+from carom_common.adapters.store.replies import pairs
 from carom_common.adapters.store.tenants import tenants
 from carom_common.contracts.job import FINAL_STATUSES
 from carom_common.domain.clock import now_ms
@@ -22,12 +23,11 @@ YOUNG_MS = 60_000
 
 _BATCH = 200
 _FIELDS = ("status", "reason", "dead", "wait_reason", "callback", "callback_dead", "shown_until")
-_STATUSES = ("failed", "cancelled", "expired")
 _KNOWN = (
     "open",
     "held",
     "all",
-    *(f"status:{status}" for status in _STATUSES),
+    *(f"status:{status}" for status in INDEXED_STATUSES),
     "dead:execute",
     "dead:callback",
     *(f"reason:{reason}" for reason in REASONS),
@@ -110,7 +110,7 @@ class Sweep:
         while quiet > 0 and time.monotonic() < ends:
             reply = await self._batcher.run("ZRANGE", key, rank, rank + _BATCH - 1, "WITHSCORES")
             oldest = now_ms() - YOUNG_MS
-            entries = [entry for entry in _entries(reply) if entry[1] < oldest]
+            entries = [(member, created) for member, score in pairs(reply) if (created := int(float(score))) < oldest]
             stale = await self._stale(key, name, entries)
             rank += len(entries) - stale
             if len(entries) < _BATCH:
@@ -150,7 +150,7 @@ class Sweep:
 
     async def _states(self, entries: list[Entry]) -> list[dict[str, str]]:
         replies = await asyncio.gather(
-            *(self._batcher.run("HMGET", f"carom:{{{member.decode()}}}:state", *_FIELDS) for member, _ in entries)
+            *(self._batcher.run("HMGET", state_key(member.decode()), *_FIELDS) for member, _ in entries)
         )
         now = now_ms()
         return [
@@ -160,9 +160,3 @@ class Sweep:
             else {}
             for values in replies
         ]
-
-
-def _entries(reply: list[Any]) -> list[Entry]:
-    """A reply WITHSCORES, which has pairs or not by the protocol's version."""
-    pairs = reply if reply and isinstance(reply[0], list) else zip(reply[::2], reply[1::2], strict=True)
-    return [(member, int(float(score))) for member, score in pairs]
