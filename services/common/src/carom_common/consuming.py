@@ -15,7 +15,8 @@ from carom_common.adapters.store.control import ControlStore
 from carom_common.adapters.store.store import Store
 from carom_common.admin import Health, admin_server
 from carom_common.control import Control
-from carom_common.gate import Gate, Place
+from carom_common.gate import Gate
+from carom_common.passes import Place
 from carom_common.runtime import background, listen, process_token, watch
 from carom_common.settings import Settings, rule_book
 from carom_common.telemetry.logging import get_logger

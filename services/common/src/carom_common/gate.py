@@ -6,8 +6,8 @@ without a slot; after that it is held: put back into a delay bucket, so that it 
 
 import asyncio
 import random
-from collections.abc import Callable, Mapping
-from typing import Any, Generic, Literal, NamedTuple, Protocol, TypeVar
+from collections.abc import Callable
+from typing import Generic, TypeVar
 
 from carom_common.control import Control
 from carom_common.domain.bulkhead import Bulkhead, Standing
@@ -16,61 +16,24 @@ from carom_common.domain.destinations import destination_of
 from carom_common.domain.pacing import LONGEST_SECONDS, Pace
 from carom_common.hosts import Host
 from carom_common.lending import Lender
+from carom_common.passes import Gated, Hold, Pass, Place, Reason
+from carom_common.registry import Registry
 from carom_common.telemetry import metrics
 from carom_common.telemetry.logging import get_logger
 
 WAIT_SECONDS = 1.0
 SLOW_STORE_SECONDS = 10.0
 TICK_SECONDS = 0.1
+MIN_PUT_BACK, PUT_BACK_LESS = 8, 8
+"""How many of too many are held in a tick: so many at least, and so many fewer for each call that ended."""
 TOKENS_KEPT_SECONDS = 1.0
 TELL_SECONDS = 60.0
 LONGEST_UNPROVEN_SECONDS = 100.0
 """No pause ends for these, and there may be very many: each look costs the broker, the store and a process."""
-MAX_IDLE_HOSTS = 20_000
-
-Reason = Literal["paused", "concurrency", "rate", "circuit-open", "unproven-host"]
-
-log = get_logger()
-
-
-class Place(NamedTuple):
-    """What the gate asks of a delivery; `expires` in Unix milliseconds, 0 for never."""
-
-    tenant: str
-    url: str
-    labels: Mapping[str, str]
-    expires: int
-
-
-class Pass:
-    """A delivery's way through the gate, from `admit` to `done`."""
-
-    __slots__ = ("began", "host", "probe", "standing")
-
-    def __init__(self, host: "Host[Any]", standing: Standing, began: float, probe: bool) -> None:
-        self.host = host
-        self.standing = standing
-        self.began = began
-        self.probe = probe
-
-
-class Gated(Protocol):
-    """What the gate needs of a delivery in the process."""
-
-    gate_pass: Pass | None
-
-    @property
-    def alive(self) -> bool: ...
-
-
-class Hold(NamedTuple):
-    """Put it back, for `delay_ms`, or for longer each time where that is None."""
-
-    reason: Reason
-    delay_ms: int | None
-
 
 W = TypeVar("W", bound=Gated)
+
+log = get_logger()
 
 
 class Gate(Generic[W]):
@@ -86,7 +49,6 @@ class Gate(Generic[W]):
         self._bulkhead = Bulkhead(slots)
         self._room = slots
         self._room_unproven = max(1, slots // 4)
-        self._hosts: dict[str, Host[W]] = {}
         self._busy: dict[Host[W], None] = {}
         """Hosts for which something waits here."""
         self._for_room: tuple[dict[Host[W], None], ...] = ({}, {}, {})
@@ -95,13 +57,12 @@ class Gate(Generic[W]):
         self._pace = Pace(LONGEST_UNPROVEN_SECONDS)
         self._unproven_seconds = 0.0
         self._loop = asyncio.get_running_loop()
+        self._registry: Registry[W] = Registry(control, self._pump)
         self._lender: Lender[W] = Lender(control.store, self._pump)
         self.on_ready: Callable[[W], None] = lambda work: None
         self.on_hold: Callable[[W, Hold], None] = lambda work, hold: None
-        control.on_opened, control.on_closed, control.on_proven = self._opened, self._closed, self._proven
-        control.on_change = self._changed
         metrics.gate_waiting.set_function(lambda: self._waiting)
-        metrics.circuit_open.set_function(self._open_circuits)
+        metrics.circuit_open.set_function(self._registry.open_circuits)
 
     def admit(self, work: W) -> Hold | bool:
         """True: it has its pass and begins now. False: it waits here. Returns at once."""
@@ -112,7 +73,7 @@ class Gate(Generic[W]):
         if self._limited and self._control.pauses and self._control.pauses.hold(tenant, name, labels):
             return Hold("paused", None)
         now = self._loop.time()
-        host = self._host(name)
+        host = self._registry.of(name)
         host.used_at = now
         reason = self._hindrance(host, now)
         if reason is None and not host.waiting:
@@ -145,6 +106,7 @@ class Gate(Generic[W]):
         work.gate_pass = None
         host, now = given.host, self._loop.time()
         host.running -= 1
+        host.ended += 1
         self._bulkhead.leave(given.standing, now)
         self._judge(host, given, answered, now)
         if host.yielding:
@@ -177,12 +139,6 @@ class Gate(Generic[W]):
             self._lender.spawn(store.open(host.name))
 
     # Whether a host may be called
-
-    def _host(self, name: str) -> Host[W]:
-        host = self._hosts.get(name)
-        if host is None:
-            host = self._hosts[name] = Host(name, self._control.rules.of(name))
-        return host
 
     def _hindrance(self, host: Host[W], now: float) -> Reason | None:
         if host.circuit.state(now) != "closed" and not host.probe_ready:
@@ -278,8 +234,7 @@ class Gate(Generic[W]):
             for host in list(self._busy):
                 self._tick(host, now)
             self._pump_room()
-            if len(self._hosts) > MAX_IDLE_HOSTS:
-                self._forget_idle()
+            self._registry.forget_idle()
 
     def _tick(self, host: Host[W], now: float) -> None:
         if self._control.store.healthy:  # to hold takes the store too
@@ -303,7 +258,10 @@ class Gate(Generic[W]):
         excess = (
             len(waiting) - max(1, self._room // max(1, len(self._busy))) if self._waiting - len(due) > self._room else 0
         )
-        for _ in range(excess):
+        # Where calls end quickly its queue moves by itself: putting back costs more than they do.
+        most = max(MIN_PUT_BACK, self._room - PUT_BACK_LESS * host.ended)
+        host.ended = 0
+        for _ in range(min(excess, most)):
             if waiting[0][0] > now - TICK_SECONDS:
                 break  # no more than a tick ago all may have been well
             due.append(waiting.pop()[1])
@@ -319,11 +277,6 @@ class Gate(Generic[W]):
             else:
                 host.waiting.append((since, work))
 
-    def _forget_idle(self) -> None:
-        idle = sorted((host for host in self._hosts.values() if host.idle), key=lambda host: host.used_at)
-        for host in idle[: len(self._hosts) - MAX_IDLE_HOSTS // 2]:
-            del self._hosts[host.name]
-
     def give_up(self) -> list[W]:
         """Everything that waits here, to be handed back; nothing waits any more."""
         left = [work for host in self._busy for _, work in host.waiting]
@@ -335,32 +288,3 @@ class Gate(Generic[W]):
 
     async def close(self) -> None:
         await self._lender.close()
-
-    # What others found
-
-    def _opened(self, name: str, ago_ms: int) -> None:
-        host, now = self._host(name), self._loop.time()
-        rest = host.limits.open_seconds - ago_ms / 1000
-        if rest > 0 or host.circuit.state(now) == "closed":
-            host.tripped_at = max(host.tripped_at, now - ago_ms / 1000)
-            host.circuit.tripped(now + rest)
-
-    def _closed(self, name: str, ago_ms: int) -> None:
-        host = self._hosts.get(name)
-        if host is not None and host.tripped_at < self._loop.time() - ago_ms / 1000:
-            host.circuit.mended()
-            host.probe_ready = False
-            self._pump(host)
-
-    def _proven(self, name: str, ago_ms: int) -> None:
-        host = self._host(name)
-        host.proven_at = max(host.proven_at, self._loop.time() - ago_ms / 1000)
-        host.told_at = max(host.told_at, host.proven_at)
-
-    def _changed(self) -> None:
-        for host in self._hosts.values():
-            host.limits = self._control.rules.of(host.name)
-
-    def _open_circuits(self) -> int:
-        now = self._loop.time()
-        return sum(host.circuit.state(now) != "closed" for host in self._hosts.values())

@@ -25,6 +25,7 @@ class Host(Generic[W]):
         "ask_again",
         "asking",
         "circuit",
+        "ended",
         "granted",
         "granted_until",
         "lent_at",
@@ -56,6 +57,8 @@ class Host(Generic[W]):
         self.waiting: deque[tuple[float, W]] = deque()
         self.running = 0
         self.peak = 0
+        self.ended = 0
+        """Calls that ended since the last tick."""
         self.seconds = 0.0
         """Mean duration of a call; 0 while unknown."""
         self.granted = 0

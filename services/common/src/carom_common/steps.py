@@ -98,6 +98,7 @@ class FourSteps(ABC, Generic[M, O]):
                     continue  # the job was cancelled: the claim says so
                 finally:
                     work.calling = False
+                    work.called()
                 settled = await _until_stored(work, lambda outcome=outcome: self.settle(work, outcome))  # type: ignore[misc]
                 work.leased = False
                 if settled:

@@ -15,7 +15,8 @@ from carom_common.adapters.store.store import Lease, Renewal
 from carom_common.contracts.message import Undecodable
 from carom_common.domain.clock import now_ms
 from carom_common.domain.fair import WeightedTurns
-from carom_common.gate import Gate, Hold, Pass
+from carom_common.gate import Gate
+from carom_common.passes import Hold, Pass
 from carom_common.settings import HOLD_SECONDS
 from carom_common.telemetry import metrics
 from carom_common.telemetry.logging import get_logger
@@ -59,6 +60,7 @@ class Work(Generic[M]):
         "lease",
         "leased",
         "message",
+        "on_called",
         "task",
     )
 
@@ -73,9 +75,15 @@ class Work(Generic[M]):
         self.gate_pass: Pass | None = None
         self.answered: bool | None = None
         """Whether the call found somebody; None while none was made."""
+        self.on_called: Callable[[Work[M]], None] | None = None
         self.task: asyncio.Task[None] | None = None
         self._copies: tuple[Delivery, ...] = ()
         self._cancelled = False
+
+    def called(self) -> None:
+        """The call is over: its destination may take another, while this one is settled and published."""
+        if self.on_called is not None:
+            self.on_called(self)
 
     @property
     def alive(self) -> bool:
@@ -262,6 +270,7 @@ class WorkLoop(Generic[M]):
             self._leave(work)
             return
         self._running[work.lease.message_id] = work
+        work.on_called = self._leave
         work.task = self._spawn(self._run(work))
 
     async def _run(self, work: Work[M]) -> None:

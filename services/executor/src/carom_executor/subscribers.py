@@ -12,7 +12,7 @@ from carom_common.domain.buckets import SHORTEST, largest_within
 from carom_common.domain.circuit import tells_presence
 from carom_common.domain.clock import now_ms
 from carom_common.domain.outgoing import outgoing_body, outgoing_headers
-from carom_common.gate import Place
+from carom_common.passes import Place
 from carom_common.steps import FourSteps, Publish
 from carom_common.telemetry import metrics
 from carom_common.telemetry.logging import get_logger
