@@ -70,10 +70,10 @@ def refusal(values: helm.Values, **options: Any) -> str:
          "intake.pdb has minAvailable and maxUnavailable: keep one"),
         ({"intake": {"replicas": 2, "pdb": {"minAvailable": 2}}},
          "intake.pdb.minAvailable is 2 of 2 pods, so that no node could ever be drained"),
-        ({"executor": {"shutdown": {"terminationGracePeriodSeconds": 35}}},
-         "executor.shutdown.terminationGracePeriodSeconds is 35, but preStop and drain take 35: raise it"),
-        ({"executor": {"shutdown": {"terminationGracePeriodSeconds": "36", "drainSeconds": 31.5}}},
-         "terminationGracePeriodSeconds is 36, but preStop and drain take 37"),
+        ({"executor": {"shutdown": {"terminationGracePeriodSeconds": 40}}},
+         "executor.shutdown.terminationGracePeriodSeconds is 40, but preStop and drain take 40: raise it"),
+        ({"executor": {"shutdown": {"terminationGracePeriodSeconds": "41", "drainSeconds": 31.5}}},
+         "terminationGracePeriodSeconds is 41, but preStop and drain take 42"),
     ],
 )  # fmt: skip
 def test_contradictions(values: helm.Values, sentence: str) -> None:

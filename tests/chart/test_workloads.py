@@ -283,10 +283,10 @@ def test_a_wedged_process_has_less_time_than_a_shutdown(component: str, minimal:
     given = {"probes": {"liveness": {"terminationGracePeriodSeconds": 20}}}
     other = helm.render(helm.merged(helm.MINIMAL, {component: given})).container(component)
 
-    assert container["livenessProbe"]["terminationGracePeriodSeconds"] == 10
+    assert container["livenessProbe"]["terminationGracePeriodSeconds"] == 15
     assert other["livenessProbe"]["terminationGracePeriodSeconds"] == 20
     # Time enough for preStop, should the process hear SIGTERM after all.
-    assert container["lifecycle"]["preStop"]["sleep"]["seconds"] < 10
+    assert container["lifecycle"]["preStop"]["sleep"]["seconds"] < 15
     # A start that takes too long is ended as a shutdown is; readiness ends nothing.
     for probe in ("startupProbe", "readinessProbe"):
         assert "terminationGracePeriodSeconds" not in container[probe]
@@ -305,18 +305,18 @@ def test_the_shutdown_budget(component: str, path: Path) -> None:
 @pytest.mark.parametrize(
     ("shutdown", "grace"),
     [
-        ({}, 50),
-        ({"drainSeconds": 300}, 320),
+        ({}, 55),
+        ({"drainSeconds": 300}, 325),
         ({"preStopSleepSeconds": 0, "drainSeconds": 10.5}, 26),
-        ({"terminationGracePeriodSeconds": 36}, 36),
-        ({"terminationGracePeriodSeconds": "40"}, 40),
+        ({"terminationGracePeriodSeconds": 41}, 41),
+        ({"terminationGracePeriodSeconds": "45"}, 45),
     ],
 )
 def test_the_grace_period_is_derived_unless_given(shutdown: helm.Values, grace: int) -> None:
     manifests = helm.render(helm.merged(helm.MINIMAL, {"executor": {"shutdown": shutdown}}))
     assert manifests.pod("executor")["terminationGracePeriodSeconds"] == grace
     assert ("lifecycle" in manifests.container("executor")) == (shutdown.get("preStopSleepSeconds") != 0)
-    assert manifests.pod("callback")["terminationGracePeriodSeconds"] == 50
+    assert manifests.pod("callback")["terminationGracePeriodSeconds"] == 55
 
 
 # Scaling, evictions, spreading

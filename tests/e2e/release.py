@@ -45,14 +45,12 @@ class Release:
             "dependencies": {"dev": {"enabled": True}},
             "image": {"tag": self._world.tag},
             "callback": {"config": {"callbackDelays": [0.2, 0.2, 0.2, 1, 1, 1, 1]}},
-            # Controllers, proxy and load share two cores: it may take more than the default's 5 s to forget a pod.
-            "intake": {"shutdown": {"preStopSleepSeconds": 10}},
         }
         if self._world.ingress:
             ours["networkPolicy"] = {"ingressController": {"namespaces": [self._world.ingress_namespace]}}
         else:
             ours["networkPolicy"] = {"ingressController": {"cidrs": ["0.0.0.0/0"]}}
-            ours["intake"]["service"] = {"type": "NodePort"}
+            ours["intake"] = {"service": {"type": "NodePort"}}
         if self._world.private:
             # Public for the NetworkPolicies, which are tested; the guard knows it as an address for documentation.
             allowed = f"{self._world.address},{self.full('test')}.{self.kube.namespace}.svc"
