@@ -23,7 +23,7 @@ from devstack.ports import API, is_free
 from devstack.run import LOCK
 
 PARTS = ("compare", "own", "accepting", "retries", "backlog", "dead", "lists")
-DEAD_RATE, DEAD_SECONDS = 20, 60
+DEAD_RATE, DEAD_SECONDS = 50, 40
 _LOCK = RUN_DIR / "bench.lock"
 
 
@@ -101,7 +101,10 @@ def _measure(parts: list[str], o: argparse.Namespace) -> int:
         "accepting": (300 + 3 * o.seconds, lambda: accepting.measure(o.seconds)),
         "retries": (300 + o.retries // o.retry_rate, lambda: retries.measure(o.retries, o.retry_rate)),
         "backlog": (600 + o.backlog // 100, lambda: backlog.measure(o.backlog)),
-        "dead": (300 + 2 * DEAD_SECONDS, lambda: dead_hosts.measure(o.dead, DEAD_RATE, DEAD_SECONDS)),
+        "dead": (
+            300 + 2 * DEAD_SECONDS + o.dead // dead_hosts.ARRIVING_PER_SECOND,
+            lambda: dead_hosts.measure(o.dead, DEAD_RATE, DEAD_SECONDS),
+        ),
         "lists": (300 + o.kept // 1000, lambda: lists.measure(o.kept)),
     }
     result: dict[str, Any] = report.machine()

@@ -1,8 +1,12 @@
-"""What jobs for a healthy host feel of thousands of hosts that take connections and never answer."""
+"""What jobs for a healthy host feel of thousands of hosts that take connections and never answer.
+
+The same jobs for as many hosts that do answer are the measure for the moment in which they come in: what is felt then
+is that there are many, whoever they are for.
+"""
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -15,14 +19,28 @@ JOBS_A_BATCH = 500
 TIMEOUT_MS = 5000
 WARM_SECONDS = 2.0
 ONSET_SECONDS = 15.0
-"""For so long after the first of them the dead ones count as coming in."""
+"""For so long after the first of a burst its jobs count as coming in."""
+ARRIVING_PER_SECOND = 200
+OK = b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
+
+
+class _Answers(asyncio.Protocol):
+    """A host that takes everything, and wants a new connection for the next request."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        self._transport.write(OK)
+        self._transport.close()
 
 
 @asynccontextmanager
-async def black_hole() -> AsyncIterator[int]:
-    """A port at which every address of 127.0.0.0/8 takes connections and says nothing."""
+async def everywhere(protocol: Callable[[], asyncio.Protocol]) -> AsyncIterator[int]:
+    """A port at which every address of 127.0.0.0/8 behaves so: `asyncio.Protocol` never says a word."""
     loop = asyncio.get_running_loop()
-    server = await loop.create_server(asyncio.Protocol, "0.0.0.0", 0, backlog=4096)
+    server = await loop.create_server(protocol, "0.0.0.0", 0, backlog=4096)
     try:
         port: int = server.sockets[0].getsockname()[1]
         yield port
@@ -30,41 +48,52 @@ async def black_hole() -> AsyncIterator[int]:
         server.close()
 
 
-def dead_host(number: int) -> str:
+def host(number: int) -> str:
     """An address of its own for each number."""
     return f"127.{1 + number // 62_500}.{number // 250 % 250}.{1 + number % 250}"
 
 
-async def submit_dead(api: str, port: int, count: int) -> int:
-    """One job for each of `count` dead hosts; gives how many were accepted."""
+async def submit(api: str, port: int, numbers: range, per_second: float | None = None) -> int:
+    """One job for each of the hosts, at once or at a rate; gives how many were accepted."""
     accepted = 0
+    size = JOBS_A_BATCH if per_second is None else int(per_second / 10)
     async with Client(api) as client:
-        for first in range(0, count, JOBS_A_BATCH):
+        for first in range(numbers.start, numbers.stop, size):
             jobs = [
                 {
-                    "targetUrl": f"http://{dead_host(number)}:{port}/",
+                    "targetUrl": f"http://{host(number)}:{port}/",
                     "callbackUrl": None,
                     "timeout": TIMEOUT_MS,
-                    "labels": {"dead": "yes"},
+                    "labels": {"crowd": "yes"},
                 }
-                for number in range(first, min(first + JOBS_A_BATCH, count))
+                for number in range(first, min(first + size, numbers.stop))
             ]
             status, body = await client.post("/api/jobs/batch", json.dumps({"jobs": jobs}).encode())
             if status == 207:
                 accepted += sum(entry["status"] == 202 for entry in json.loads(body)["jobs"])
+            if per_second is not None:
+                await asyncio.sleep(size / per_second)
     return accepted
 
 
 async def beside_dead(api: str, count: int, rate: float, seconds: float) -> dict[str, Any]:
-    """Latency of jobs for a healthy host: alone, while jobs for `count` dead ones come in, and beside these."""
-    async with black_hole() as port:
+    """Latency of jobs for a healthy host: alone, beside hosts that answer, and beside `count` dead ones."""
+    async with everywhere(_Answers) as alive, everywhere(asyncio.Protocol) as dead:
         await latency(api, rate, WARM_SECONDS)  # connections, and a host that has proven itself
-        alone = await latency(api, rate, seconds)
-        submitting = asyncio.create_task(submit_dead(api, port, count))
-        onset = await latency(api, rate, ONSET_SECONDS)
-        accepted = await submitting
-        beside = await latency(api, rate, seconds)
-    return {"dead_accepted": accepted, "alone": alone, "onset": onset, "beside": beside}
+        results = {"alone": await latency(api, rate, seconds)}
+
+        async def during(name: str, port: int, numbers: range, per_second: float | None, seconds: float) -> int:
+            submitting = asyncio.create_task(submit(api, port, numbers, per_second))
+            results[name] = await latency(api, rate, seconds)
+            return await submitting
+
+        half = count // 2
+        accepted = await during("burst, answering", alive, range(count), None, ONSET_SECONDS)
+        arriving = half / ARRIVING_PER_SECOND
+        accepted += await during("dead, arriving", dead, range(half), ARRIVING_PER_SECOND, arriving)
+        accepted += await during("burst, dead", dead, range(half, count), None, ONSET_SECONDS)
+        results["beside the dead"] = await latency(api, rate, seconds)
+    return {"accepted": accepted, "phases": results}
 
 
 def measure(count: int, rate: float, seconds: float) -> dict[str, Any]:
@@ -75,14 +104,13 @@ def measure(count: int, rate: float, seconds: float) -> dict[str, Any]:
         complaints = stand.complaints()
     rows = []
     problems = [f"an error was logged: {line[:300]}" for line in complaints[:3]]
-    for name in ("alone", "onset", "beside"):
-        figures = result[name]
+    for name, figures in result["phases"].items():
         rows.append(
             (name, *(figures["to_target_ms"][part] for part in ("p50", "p99")), figures["to_callback_ms"]["p99"])
         )
         if lost := figures["accepted"] - figures["called_back"]:
-            problems.append(f"{lost} jobs of {name} were not called back in time")
+            problems.append(f"{lost} jobs of {name!r} were not called back in time")
     table(("ms", "to target p50", "p99", "to callback p99"), rows)
-    if result["dead_accepted"] < count:
-        problems.append(f"{count - result['dead_accepted']} jobs for dead hosts were not accepted")
+    if result["accepted"] < 2 * count:
+        problems.append(f"{2 * count - result['accepted']} jobs of the crowds were not accepted")
     return result | {"problems": problems}

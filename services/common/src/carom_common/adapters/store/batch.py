@@ -6,7 +6,8 @@ import hashlib
 import importlib.resources
 import math
 from collections import deque
-from typing import Any
+from collections.abc import Iterable
+from typing import Any, NamedTuple
 
 import hiredis
 from redis.asyncio import ConnectionPool
@@ -22,14 +23,32 @@ BATCH_LIMIT = 64
 SOCKET_SECONDS = 5.0
 
 Command = tuple[Any, ...]
-Entry = tuple[tuple[Command, ...], "asyncio.Future[Any] | None"]
-"""Commands that go together in one round trip, and who waits for the reply to the first of them."""
 
 log = get_logger()
 
 
 class StoreUnavailable(Exception):
     """Redis did not take the command, or its answer was lost. It may have run; running it again is safe."""
+
+
+class Entry(NamedTuple):
+    """Commands that go together in one round trip, and who waits for the reply to the first of them, or to all."""
+
+    commands: tuple[Command, ...]
+    future: "asyncio.Future[Any] | None"
+    all: bool = False
+
+    def resolve(self, replies: list[Any]) -> None:
+        """Give who waits their replies; an error among them is theirs too."""
+        if self.future is None or self.future.done():
+            return
+        wrong = replies[0] if not self.all else next((reply for reply in replies if isinstance(reply, Exception)), None)
+        if not isinstance(wrong, Exception):
+            self.future.set_result(replies if self.all else replies[0])
+        elif isinstance(wrong, StoreUnavailable):
+            self.future.set_exception(wrong)
+        else:
+            self.future.set_exception(StoreUnavailable(str(wrong)))
 
 
 class Script:
@@ -66,15 +85,26 @@ class Batcher:
     async def run(self, *command: Any, also: tuple[Command, ...] = ()) -> Any:
         """Run one command, and `also` others right after it whose replies do not matter; raises StoreUnavailable."""
         future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-        self._add((command, *also), future)
+        self._add(Entry((command, *also), future))
+        return await future
+
+    async def run_all(self, commands: Iterable[Command]) -> list[Any]:
+        """Run many commands in one round trip: one reply for each, in order; raises StoreUnavailable.
+
+        Far cheaper than as many calls of `run`, and in the way of others for as long as they take.
+        """
+        if not (given := tuple(commands)):
+            return []
+        future: asyncio.Future[list[Any]] = asyncio.get_running_loop().create_future()
+        self._add(Entry(given, future, all=True))
         return await future
 
     def post(self, *commands: Command) -> None:
         """Send commands with the next round trip. Nobody waits: for what a sweep or the next transition mends."""
-        self._add(commands, None)
+        self._add(Entry(commands, None))
 
-    def _add(self, commands: tuple[Command, ...], future: "asyncio.Future[Any] | None") -> None:
-        self._waiting.append((commands, future))
+    def _add(self, entry: Entry) -> None:
+        self._waiting.append(entry)
         if self._sender is None:
             self._sender = asyncio.create_task(self._send())
 
@@ -92,13 +122,13 @@ class Batcher:
                 batch, size = [], 0
                 while self._waiting and size < BATCH_LIMIT:
                     batch.append(self._waiting.popleft())
-                    size += len(batch[-1][0])
+                    size += len(batch[-1].commands)
                 await self._send_batch(batch)
         finally:
             self._sender = None
 
     async def _send_batch(self, batch: list[Entry]) -> None:
-        commands = [command for entry, _ in batch for command in entry]
+        commands = [command for entry in batch for command in entry.commands]
         try:
             replies = await self._round_trip(commands)
             missing = [i for i, reply in enumerate(replies) if isinstance(reply, NoScriptError)]
@@ -111,9 +141,9 @@ class Batcher:
             self.healthy = False
             replies = [StoreUnavailable(str(error) or type(error).__name__)] * len(commands)
         except asyncio.CancelledError:
-            for _, future in batch:
-                if future is not None:
-                    future.cancel()
+            for entry in batch:
+                if entry.future is not None:
+                    entry.future.cancel()
             raise
         else:
             refused = next((reply for reply in replies if isinstance(reply, RedisError)), None)
@@ -121,17 +151,9 @@ class Batcher:
                 self.healthy = False  # it answers, but takes no writes: full, read-only or forbidden
                 log.warning("store_refused", reason=str(refused))
         first = 0
-        for entry, future in batch:
-            reply = replies[first]
-            first += len(entry)
-            if future is None or future.done():
-                continue
-            if isinstance(reply, RedisError):
-                reply = StoreUnavailable(str(reply))
-            if isinstance(reply, Exception):
-                future.set_exception(reply)
-            else:
-                future.set_result(reply)
+        for entry in batch:
+            entry.resolve(replies[first : first + len(entry.commands)])
+            first += len(entry.commands)
 
     async def _round_trip(self, commands: list[Command]) -> list[Any]:
         """Send all, read all; an error reply takes the place of its result. An idle connection is tried anew."""

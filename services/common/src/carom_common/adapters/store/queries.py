@@ -132,9 +132,7 @@ class Queries:
 
     async def _fitting(self, tenant: str, wanted: Filter, entries: list[Position], room: int) -> list[Listed]:
         """Those entries whose records fit, in order: all of them, or the first `room` + 1."""
-        states = await asyncio.gather(
-            *(self._batcher.run("HMGET", state_key(entry.job_id), *STATE_FIELDS) for entry in entries)
-        )
+        states = await self._batcher.run_all(("HMGET", state_key(entry.job_id), *STATE_FIELDS) for entry in entries)
         likely = [
             (entry.job_id, state)
             for entry, values in zip(entries, states, strict=True)
@@ -146,7 +144,7 @@ class Queries:
             if not asks_for_job(wanted):
                 size = min(size, room + 1 - len(found))
             some, likely = likely[:size], likely[size:]
-            jobs = await asyncio.gather(*(self._batcher.run("LINDEX", log_key(job_id), 0) for job_id, _ in some))
+            jobs = await self._batcher.run_all(("LINDEX", log_key(job_id), 0) for job_id, _ in some)
             for (job_id, state), job in zip(some, jobs, strict=True):
                 if job is not None and job_fits(wanted, head := decode_head(job)):
                     found.append(Listed(job_id, state, head))
