@@ -16,8 +16,7 @@ from carom_common.contracts.message import (
     CallbackMessage,
     Detail,
     ExecuteMessage,
-    shortened,
-    without_detail,
+    carried,
 )
 from carom_common.domain.backoff import HONOURED_STATUSES, backoff_ms, retry_after_ms
 from carom_common.domain.clock import rfc3339
@@ -208,7 +207,7 @@ def _charset(content_type: str) -> str:
 def _attempts_with(message: ExecuteMessage, entry: Attempt | None) -> tuple[Attempt, ...]:
     if entry is None:
         return message.attempts
-    return (*map(shortened, message.attempts), without_detail(entry))
+    return carried((*message.attempts, entry))
 
 
 def retry_message(message: ExecuteMessage, entry: Attempt, eta: int) -> ExecuteMessage:

@@ -11,7 +11,7 @@ from starlette.requests import ClientDisconnect, Request
 from carom_common.adapters.store.records import StoredJob
 from carom_common.adapters.store.store import Store
 from carom_common.contracts.message import DEFAULT_TENANT
-from carom_intake.domain.checks import Problem
+from carom_intake.domain.checks import unknown_parameter
 from carom_intake.problems import HttpProblem
 
 LINGER_BYTES = 32 * 1024 * 1024
@@ -43,9 +43,8 @@ def refuse_parameters(request: Request, *known: str) -> None:
     """400 for a query parameter that the route does not know."""
     for name in request.query_params:
         if name not in known:
-            detail = f"is no parameter here; known are {', '.join(known)}" if known else "is no parameter here"
-            problem = Problem(f"?{name[:100]}", detail)
-            raise HttpProblem(400, f"the query is not valid: {name[:100]} {detail}", [problem])
+            problem = unknown_parameter(name, known)
+            raise HttpProblem(400, f"the query is not valid: {name[:100]} {problem.detail}", [problem])
 
 
 async def read_json_body(request: Request, limit: int) -> bytes:

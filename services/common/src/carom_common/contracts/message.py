@@ -3,6 +3,7 @@
 Version 1. A consumer parks what it cannot decode and any version it does not know.
 """
 
+from collections.abc import Sequence
 from typing import Literal
 
 import msgspec
@@ -156,6 +157,11 @@ def _why(body: bytes, error: Exception) -> str:
 def without_detail(attempt: Attempt) -> Attempt:
     """The attempt as messages carry it."""
     return attempt if attempt.detail is None else msgspec.structs.replace(attempt, detail=None)
+
+
+def carried(attempts: Sequence[Attempt]) -> tuple[Attempt, ...]:
+    """Attempts as messages carry them: the last response whole, those before it shortened."""
+    return (*map(shortened, attempts[:-1]), *map(without_detail, attempts[-1:]))
 
 
 def shortened(attempt: Attempt) -> Attempt:

@@ -1,6 +1,5 @@
 """Attempts as they are shown, and how they are asked for."""
 
-import re
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
@@ -10,11 +9,10 @@ from carom_common.domain.clock import parse_rfc3339, rfc3339
 from carom_common.domain.cursor import BadCursor, Position, decode_cursor, encode_cursor
 from carom_common.domain.outgoing import outgoing_headers
 from carom_common.domain.redaction import redacted
-from carom_intake.domain.checks import Problem
-from carom_intake.domain.listing import DEFAULT_LIMIT, MAX_LIMIT, BadFilter
+from carom_intake.domain.checks import Problem, unknown_parameter
+from carom_intake.domain.listing import DEFAULT_LIMIT, BadFilter, limit_of
 
 _KNOWN = ("limit", "cursor")
-_NUMBER = re.compile(r"[0-9]{1,6}", re.ASCII)
 _KIND = "attempts"
 
 
@@ -31,14 +29,12 @@ def parse_range(job_id: str, pairs: Iterable[tuple[str, str]]) -> Range:
     given: dict[str, str] = {}
     for name, value in pairs:
         if name not in _KNOWN:
-            problems.append(Problem(f"?{name[:100]}", f"is no parameter here; known are {', '.join(_KNOWN)}"))
+            problems.append(unknown_parameter(name, _KNOWN))
         elif name in given:
             problems.append(Problem(f"?{name}", "is given twice"))
         else:
             given[name] = value
-    count, first = given.get("limit", str(DEFAULT_LIMIT)), 0
-    if not (_NUMBER.fullmatch(count) and 1 <= int(count) <= MAX_LIMIT):
-        problems.append(Problem("?limit", f"must be a number from 1 to {MAX_LIMIT}, is {count[:100]!r}"))
+    limit, first = limit_of(given.get("limit", str(DEFAULT_LIMIT)), problems), 0
     if "cursor" in given:
         try:
             first, asked_of = decode_cursor(given["cursor"], _KIND)
@@ -47,8 +43,8 @@ def parse_range(job_id: str, pairs: Iterable[tuple[str, str]]) -> Range:
         except BadCursor as error:
             problems.append(Problem("?cursor", str(error)))
     if problems:
-        raise BadFilter(list(dict.fromkeys(problems))[:20])
-    return Range(first, int(count))
+        raise BadFilter(problems)
+    return Range(first, limit)
 
 
 def next_cursor(job_id: str, asked: Range, found: int, settled: int) -> str | None:

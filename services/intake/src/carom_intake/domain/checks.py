@@ -1,7 +1,7 @@
 """Checks of single fields that no type expresses: URLs, header names and values, times. Each yields its problems."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
@@ -34,6 +34,12 @@ class Plan(NamedTuple):
 
     eta: int
     expires: int
+
+
+def unknown_parameter(name: str, known: Sequence[str]) -> Problem:
+    """A parameter of the query that a route does not take."""
+    told = f"; known are {', '.join(known)}" if known else ""
+    return Problem(f"?{name[:100]}", f"is no parameter here{told}")
 
 
 def url_problems(pointer: str, url: str) -> Iterator[Problem]:

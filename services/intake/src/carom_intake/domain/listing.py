@@ -9,7 +9,7 @@ import msgspec
 from carom_common.contracts.job import LabelKey, LabelValue, Status
 from carom_common.domain.clock import parse_rfc3339, rfc3339
 from carom_common.domain.filters import REASONS, Filter, JobHead
-from carom_intake.domain.checks import Problem, escape
+from carom_intake.domain.checks import Problem, escape, unknown_parameter
 
 DEFAULT_LIMIT, MAX_LIMIT = 100, 1000
 MAX_LABELS = 16
@@ -23,9 +23,10 @@ _NUMBER = re.compile(r"[0-9]{1,6}", re.ASCII)
 
 
 class BadFilter(ValueError):
-    """The query or body is no filter; `problems` lists everything that is wrong with it."""
+    """The query or body is no filter; `problems` lists what is wrong: each once, no more of them than anybody reads."""
 
     def __init__(self, problems: list[Problem]) -> None:
+        problems = list(dict.fromkeys(problems))[:20]
         super().__init__("; ".join(f"{problem.pointer.lstrip('?/')} {problem.detail}" for problem in problems))
         self.problems = problems
 
@@ -45,7 +46,7 @@ def parse_query(pairs: Iterable[tuple[str, str]], extra: Sequence[str] = ()) -> 
     known = (*FILTERS, "limit", "cursor", *extra)
     for name, value in pairs:
         if name not in known:
-            problems.append(Problem(f"?{name[:100]}", f"is no parameter here; known are {', '.join(known)}"))
+            problems.append(unknown_parameter(name, known))
         elif name in given and name not in _LISTS:
             problems.append(Problem(f"?{name}", "is given twice"))
         else:
@@ -60,13 +61,13 @@ def parse_query(pairs: Iterable[tuple[str, str]], extra: Sequence[str] = ()) -> 
             problems.append(Problem("?label", f"must be key=value, is {value[:100]!r}"))
         elif labels.setdefault(key, label) != label:
             problems.append(Problem("?label", f"names the key {key[:100]} twice, with different values"))
-    limit = _limit(given.pop("limit", [str(DEFAULT_LIMIT)])[0], problems)
+    limit = limit_of(given.pop("limit", [str(DEFAULT_LIMIT)])[0], problems)
     cursor = given.pop("cursor", [None])[0]
     for name in extra:
         given.pop(name, None)
     wanted = _filter("?", given, labels, problems)
     if problems:
-        raise BadFilter(_once(problems))
+        raise BadFilter(problems)
     return Query(wanted, cursor, limit)
 
 
@@ -99,7 +100,7 @@ def filter_of_document(document: Any, at: str = "/filter") -> Filter:
         labels = {}
     found = _filter(f"{at}/", given, labels, problems)
     if problems:
-        raise BadFilter(_once(problems))
+        raise BadFilter(problems)
     return found
 
 
@@ -162,16 +163,12 @@ def _is(kind: Any, value: str) -> bool:
     return True
 
 
-def _limit(text: str, problems: list[Problem]) -> int:
+def limit_of(text: str, problems: list[Problem]) -> int:
+    """How many a page has at most; what is wrong is added to the problems."""
     if _NUMBER.fullmatch(text) and 1 <= int(text) <= MAX_LIMIT:
         return int(text)
     problems.append(Problem("?limit", f"must be a number from 1 to {MAX_LIMIT}, is {text[:100]!r}"))
     return DEFAULT_LIMIT
-
-
-def _once(problems: list[Problem]) -> list[Problem]:
-    """Each problem once, and no more of them than anybody reads."""
-    return list(dict.fromkeys(problems))[:20]
 
 
 def summary_document(job_id: str, state: Mapping[str, str], job: JobHead) -> dict[str, Any]:

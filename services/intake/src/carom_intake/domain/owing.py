@@ -7,12 +7,10 @@ from carom_common.contracts.job import FINAL_STATUSES, decode_job
 from carom_common.contracts.message import (
     DEFAULT_TENANT,
     VERSION,
-    Attempt,
     CallbackMessage,
     ExecuteMessage,
+    carried,
     decode_attempt,
-    shortened,
-    without_detail,
 )
 
 State = dict[str, str]
@@ -32,15 +30,8 @@ def execute_message(
     """The next attempt of a job, at once."""
     settled = int(state["attempt"])
     return ExecuteMessage(
-        version=VERSION,
-        tenant=state.get("tenant", DEFAULT_TENANT),
-        job_id=job_id,
-        job=decode_job(job),
-        created_at=int(state["created"]),
-        generation=int(state["generation"]),
+        **_head(job_id, state, job, attempts[:settled], traceparent),
         attempt=settled + 1,
-        attempts=_carried(attempts[:settled]),
-        traceparent=traceparent,
         base=int(state.get("base") or 0),
         expires=int(state.get("expires") or 0),
     )
@@ -51,24 +42,25 @@ def callback_message(
 ) -> CallbackMessage:
     """The first attempt to call back what a final job's record says: the same body as ever."""
     return CallbackMessage(
-        version=VERSION,
-        tenant=state.get("tenant", DEFAULT_TENANT),
-        job_id=job_id,
-        job=decode_job(job),
-        created_at=int(state["created"]),
+        **_head(job_id, state, job, attempts[: int(state["attempt"])], traceparent),
         status=cast(Any, state["status"]),
         completed_at=int(state["completed"]),
         error=state.get("error", ""),
         reason=state.get("reason", "") if state["status"] != "completed" else "",
         dead=state.get("dead") == "1",
-        generation=int(state["generation"]),
-        attempts=_carried(attempts[: int(state["attempt"])]),
         callback_generation=int(state.get("callback_generation") or 1),
-        traceparent=traceparent,
     )
 
 
-def _carried(entries: Sequence[bytes]) -> tuple[Attempt, ...]:
-    """The attempts as messages carry them: the last response whole, the others shortened."""
-    attempts = [decode_attempt(entry) for entry in entries]
-    return (*map(shortened, attempts[:-1]), *map(without_detail, attempts[-1:]))
+def _head(job_id: str, state: State, job: bytes, attempts: Sequence[bytes], traceparent: str) -> dict[str, Any]:
+    """What both kinds of message say of a job."""
+    return {
+        "version": VERSION,
+        "tenant": state.get("tenant", DEFAULT_TENANT),
+        "job_id": job_id,
+        "job": decode_job(job),
+        "created_at": int(state["created"]),
+        "generation": int(state["generation"]),
+        "attempts": carried([decode_attempt(entry) for entry in attempts]),
+        "traceparent": traceparent,
+    }

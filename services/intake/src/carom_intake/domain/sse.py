@@ -7,7 +7,7 @@ import msgspec
 
 from carom_common.domain.clock import rfc3339
 from carom_common.domain.happening import EVENTS, Happening, Position
-from carom_intake.domain.checks import Problem
+from carom_intake.domain.checks import Problem, unknown_parameter
 
 RETRY_MS = 2000
 """After how long a client should come back."""
@@ -30,7 +30,7 @@ def asked(pairs: Iterable[tuple[str, str]], last_event_id: str | None, *, filter
     given: str | None = None
     for name, value in pairs:
         if name not in known:
-            problems.append(Problem(f"?{name[:100]}", f"is no parameter here; known are {', '.join(known)}"))
+            problems.append(unknown_parameter(name, known))
         elif name == "event":
             if value in EVENTS:
                 events.add(value)

@@ -13,10 +13,9 @@ from carom_common.adapters.store.tenants import tenants
 from carom_common.telemetry import metrics
 from carom_intake.answers import json_answer
 from carom_intake.auth import require
-from carom_intake.domain.checks import Problem
 from carom_intake.domain.figures import WINDOWS, window_document
 from carom_intake.domain.keys import Scope
-from carom_intake.problems import HttpProblem
+from carom_intake.reading import refuse_parameters
 
 GAUGES_SECONDS = 10.0
 _GAUGES_READ = 2000
@@ -34,9 +33,7 @@ class StatsRoutes:
 
     async def show(self, request: Request) -> Response:
         caller = require(request, Scope.JOBS_READ)
-        for name in request.query_params:
-            problem = Problem(f"?{name[:100]}", "is no parameter here; none is known")
-            raise HttpProblem(400, f"the query is not valid: {name[:100]} {problem.detail}", [problem])
+        refuse_parameters(request)
         now = await self._stats.now(caller.tenant)
         lately = await self._stats.lately(caller.tenant, tuple(WINDOWS.values()))
         document = {
