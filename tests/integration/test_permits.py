@@ -10,6 +10,7 @@ from tests.integration.conftest import Servers
 
 from carom_common.adapters.store.batch import Batcher
 from carom_common.adapters.store.control import ControlStore
+from carom_common.adapters.store.tenants import Tenants
 from carom_common.domain.pauses import Pause, Selector
 from carom_common.domain.rules import Rule
 
@@ -106,3 +107,13 @@ async def test_a_look_tells_what_is_new(batcher: Batcher) -> None:
     assert (await store.look(found.version, found.now)).pauses == []
     await batcher.run("FLUSHDB")  # a loss of data is a change too
     assert (await store.look(found.version, found.now)).rules == {}
+
+
+async def test_default_is_a_tenant_like_any_other_once_there_is_one(batcher: Batcher) -> None:
+    await batcher.run("FLUSHDB")
+    tenants = Tenants(batcher)
+    assert await tenants.known() == ["default"]
+    tenants.note("shop")
+    assert await tenants.known() == ["shop"], "a pause of all that there are stops the consumers"
+    tenants.note("default")
+    assert await tenants.known() == ["default", "shop"]

@@ -18,9 +18,10 @@ from typing import Any
 from carom_common.adapters.amqp.acks import AckBatch
 from carom_common.adapters.amqp.publisher import Publisher
 from carom_common.adapters.egress.client import EgressClient
-from carom_common.adapters.store import idempotency, store
+from carom_common.adapters.store import idempotency, transitions
 from carom_common.adapters.store.acts import Acted, Acts
-from carom_common.adapters.store.store import Store
+from carom_common.adapters.store.callbacks import Callbacks
+from carom_common.adapters.store.executions import Executions
 from carom_common.topology import DEAD
 
 LEASE_MS = 4000
@@ -71,21 +72,21 @@ def light(service: str, point: str, fuse: Fuse) -> None:
 
     match service, point:
         case "intake", "after-record":
-            at(Store, "record_queued")
+            at(Executions, "record_queued")
         case "intake", "after-act":
             at(Acts, "act", lambda _, acted: isinstance(acted, Acted))
         case "intake", "after-tell":
             at(Acts, "tell")
         case "executor", "after-claim":
-            at(Store, "claim", lambda _, claim: bool(claim.verdict == "run"))
+            at(Executions, "claim", lambda _, claim: bool(claim.verdict == "run"))
         case "callback", "after-claim":
-            at(Store, "claim_callback", lambda _, claim: bool(claim.verdict == "run"))
+            at(Callbacks, "claim", lambda _, claim: bool(claim.verdict == "run"))
         case _, "after-call":
             at(EgressClient, "send")
         case "executor", "after-settle":
-            at(Store, "settle", lambda _, settled: bool(settled))
+            at(Executions, "settle", lambda _, settled: bool(settled))
         case "callback", "after-settle":
-            at(Store, "settle_callback", lambda _, settled: bool(settled))
+            at(Callbacks, "settle", lambda _, settled: bool(settled))
         case _, "after-publish":
             at(Publisher, "publish", lambda args, _: bool(args[1] != DEAD))
         case _, "after-dead-letter":
@@ -120,13 +121,13 @@ def keep_trace(path: Path) -> None:
         if ok:
             trace.write(f"callback {message.job_id} {message.callback_attempt} {status}\n")
 
-    after(Store, "settle", settled)
-    after(Store, "settle_callback", called_back)
+    after(Executions, "settle", settled)
+    after(Callbacks, "settle", called_back)
 
 
 def main() -> None:
     service, point, nth, trace = sys.argv[1:]
-    store.LEASE_MS = LEASE_MS
+    transitions.LEASE_MS = LEASE_MS
     idempotency.HOLD_MS = LEASE_MS
     keep_trace(Path(trace))  # first, so that a settle is noted before its fuse burns
     light(service, point, Fuse(int(nth)))

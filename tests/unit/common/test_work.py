@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from carom_common import work
-from carom_common.adapters.store.store import Renewal
+from carom_common.adapters.store.transitions import Renewal
 from carom_common.contracts.job import Job
 from carom_common.contracts.message import ExecuteMessage, Undecodable
 from carom_common.domain.clock import now_ms

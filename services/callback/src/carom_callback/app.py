@@ -24,7 +24,9 @@ async def serve(settings: CallbackSettings, stop: asyncio.Event) -> None:
 
     def steps(store: Store, publisher: Publisher) -> CallbackSteps:
         key = signing_key(secret.get_secret_value()) if secret else None
-        return CallbackSteps(store, publisher, egress, settings.callback_timeout, settings.callback_delays, key)
+        return CallbackSteps(
+            store.callbacks, publisher, egress, settings.callback_timeout, settings.callback_delays, key
+        )
 
     limits = Limits(WEIGHTS, settings.callback_concurrency, settings.callback_max_held, CRASHED_CALLBACK_QUEUE, False)
     await consume_until(stop, "callback", settings, steps, limits, place)

@@ -7,7 +7,8 @@ from carom_callback import domain
 from carom_common.adapters.amqp.publisher import Publisher
 from carom_common.adapters.egress.client import EgressClient, OutboundRequest
 from carom_common.adapters.egress.errors import EgressError
-from carom_common.adapters.store.store import Claim, Renewal, Store
+from carom_common.adapters.store.callbacks import Callbacks
+from carom_common.adapters.store.transitions import Claim, Renewal
 from carom_common.contracts.message import CallbackMessage, decode_callback, encode
 from carom_common.domain.buckets import SHORTEST, largest_within
 from carom_common.domain.circuit import tells_presence
@@ -42,7 +43,7 @@ class CallbackSteps(FourSteps[CallbackMessage, domain.Decision]):
 
     def __init__(
         self,
-        store: Store,
+        callbacks: Callbacks,
         publisher: Publisher,
         egress: EgressClient,
         timeout: float,
@@ -50,7 +51,7 @@ class CallbackSteps(FourSteps[CallbackMessage, domain.Decision]):
         key: bytes | None,
     ) -> None:
         super().__init__(publisher, "callback")
-        self._store = store
+        self._callbacks = callbacks
         self._egress = egress
         self._timeout = timeout
         self._delays = delays
@@ -60,11 +61,11 @@ class CallbackSteps(FourSteps[CallbackMessage, domain.Decision]):
         return decode_callback(body)
 
     async def claim(self, work: Work[CallbackMessage], *, ask_only: bool = False) -> Claim:
-        return await self._store.claim_callback(work.message, work.lease, ask_only=ask_only)
+        return await self._callbacks.claim(work.message, work.lease, ask_only=ask_only)
 
     async def settle(self, work: Work[CallbackMessage], outcome: domain.Decision) -> bool:
         decided = (outcome.status, outcome.eta, outcome.error, outcome.dead)
-        return await self._store.settle_callback(work.message, work.lease, *decided)
+        return await self._callbacks.settle(work.message, work.lease, *decided)
 
     def recorded(self, claim: Claim) -> domain.Decision:
         status, eta, error, dead = claim.stored
@@ -73,15 +74,10 @@ class CallbackSteps(FourSteps[CallbackMessage, domain.Decision]):
         return domain.Decision(status.decode(), "retried", int(eta), wait, text, dead == b"1")
 
     async def renew(self, work: Work[CallbackMessage]) -> Renewal:
-        if work.message.event == "attempt":
-            return await self._store.renew_event(work.message, work.lease)
-        return await self._store.renew_callback(work.lease)
+        return await self._callbacks.renew(work.message, work.lease)
 
     async def release(self, work: Work[CallbackMessage]) -> None:
-        if work.message.event == "attempt":
-            await self._store.release_event(work.message, work.lease)
-        else:
-            await self._store.release_callback(work.lease)
+        await self._callbacks.release(work.message, work.lease)
 
     async def call(self, work: Work[CallbackMessage]) -> domain.Decision:
         message = work.message

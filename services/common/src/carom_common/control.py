@@ -62,7 +62,7 @@ class Control:
             log.info("control_changed", pauses=len(found.pauses), rules=len(found.rules))
         self._pass_on(found)
         whole = self.pauses.tenants
-        all_paused = bool(whole) and await self.store.tenants() <= whole
+        all_paused = bool(whole) and whole.issuperset(await self.store.tenants.known())
         if all_paused != self._all_paused:
             self._all_paused = all_paused
             self.on_all_paused(all_paused)

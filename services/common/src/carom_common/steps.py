@@ -12,7 +12,7 @@ from carom_common.adapters.amqp.consumer import Delivery
 from carom_common.adapters.amqp.errors import BrokerError
 from carom_common.adapters.amqp.publisher import Publisher
 from carom_common.adapters.store.batch import StoreUnavailable
-from carom_common.adapters.store.store import Claim, Renewal
+from carom_common.adapters.store.transitions import Claim, Renewal
 from carom_common.domain import buckets
 from carom_common.domain.clock import now_ms
 from carom_common.domain.pacing import growing_ms

@@ -27,7 +27,7 @@ async def serve(settings: ExecutorSettings, stop: asyncio.Event) -> None:
     egress = EgressClient(GuardedTransport(policy), max_response_bytes=settings.max_response)
 
     def steps(store: Store, publisher: Publisher) -> ExecuteSteps:
-        return ExecuteSteps(store, publisher, egress)
+        return ExecuteSteps(store.executions, publisher, egress)
 
     limits = Limits(WEIGHTS, settings.executor_concurrency, settings.executor_max_held, CRASHED_EXECUTE_QUEUE, True)
     await consume_until(stop, "executor", settings, steps, limits, place)

@@ -6,7 +6,8 @@ from typing import Literal
 from carom_common.adapters.amqp.publisher import Publisher
 from carom_common.adapters.egress.client import EgressClient, OutboundRequest
 from carom_common.adapters.egress.errors import EgressError
-from carom_common.adapters.store.store import Claim, Renewal, Settlement, Store, stored_settlement
+from carom_common.adapters.store.executions import Executions
+from carom_common.adapters.store.transitions import Claim, Renewal, Settlement, stored_settlement
 from carom_common.contracts.message import ExecuteMessage, decode_execute, encode
 from carom_common.domain.buckets import SHORTEST, largest_within
 from carom_common.domain.circuit import tells_presence
@@ -45,34 +46,34 @@ def place(message: ExecuteMessage) -> Place:
 class ExecuteSteps(FourSteps[ExecuteMessage, Settlement]):
     """The four steps of an attempt to call a target."""
 
-    def __init__(self, store: Store, publisher: Publisher, egress: EgressClient) -> None:
+    def __init__(self, executions: Executions, publisher: Publisher, egress: EgressClient) -> None:
         super().__init__(publisher, "execute")
-        self._store = store
+        self._executions = executions
         self._egress = egress
 
     def decode(self, body: bytes) -> ExecuteMessage:
         return decode_execute(body)
 
     async def claim(self, work: Work[ExecuteMessage], *, ask_only: bool = False) -> Claim:
-        return await self._store.claim(work.message, work.lease, ask_only=ask_only)
+        return await self._executions.claim(work.message, work.lease, ask_only=ask_only)
 
     async def claim_held(self, work: Work[ExecuteMessage], reason: str) -> Claim:
-        return await self._store.claim(work.message, work.lease, ask_only=True, held=reason)
+        return await self._executions.claim(work.message, work.lease, ask_only=True, held=reason)
 
     def expires(self, work: Work[ExecuteMessage]) -> int:
         return work.message.expires
 
     async def settle(self, work: Work[ExecuteMessage], outcome: Settlement) -> bool:
-        return await self._store.settle(work.message, work.lease, outcome)
+        return await self._executions.settle(work.message, work.lease, outcome)
 
     def recorded(self, claim: Claim) -> Settlement:
         return stored_settlement(claim.stored)
 
     async def renew(self, work: Work[ExecuteMessage]) -> Renewal:
-        return await self._store.renew(work.lease)
+        return await self._executions.renew(work.lease)
 
     async def release(self, work: Work[ExecuteMessage]) -> None:
-        await self._store.release(work.lease)
+        await self._executions.release(work.lease)
 
     async def call(self, work: Work[ExecuteMessage]) -> Settlement:
         message = work.message

@@ -67,7 +67,7 @@ class Acceptor:
         exchange, key = (WORK, key) if bucket is None else (DELAY, delayed(key, bucket))
         try:
             await self._publisher.publish(exchange, key, encode(message))
-            await self._store.record_queued(message, encode_job(message.job))
+            await self._store.executions.record_queued(message, encode_job(message.job))
         except Unroutable as error:
             raise unavailable("a queue is missing in the message broker") from error
         except BrokerError as error:

@@ -65,7 +65,7 @@ class Wired(NamedTuple):
 def wire(settings: IntakeSettings, store: Store, publisher: Publisher) -> Wired:
     """The one place where the parts of the API are put together."""
     limits = Limits(settings.max_body, settings.max_payload, settings.max_batch_body)
-    backlog = Backlog(store.batcher)
+    backlog = Backlog(store.batcher, store.tenants)
     acceptor = Acceptor(store, publisher, backlog, settings.max_backlog)
     once = Once(IdempotencyKeys(store.batcher, settings.retention))
     token = process_token()

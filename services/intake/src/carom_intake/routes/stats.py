@@ -9,7 +9,7 @@ from starlette.routing import Route
 
 from carom_common.adapters.store.batch import Batcher, StoreUnavailable
 from carom_common.adapters.store.stats import COUNTED, Stats
-from carom_common.adapters.store.tenants import tenants
+from carom_common.adapters.store.tenants import Tenants
 from carom_common.telemetry import metrics
 from carom_intake.answers import json_answer
 from carom_intake.auth import require
@@ -25,7 +25,7 @@ class StatsRoutes:
     """Shows a tenant its own figures."""
 
     def __init__(self, batcher: Batcher) -> None:
-        self._batcher = batcher
+        self._tenants = Tenants(batcher)
         self._stats = Stats(batcher)
 
     def routes(self) -> list[Route]:
@@ -52,7 +52,7 @@ class StatsRoutes:
         """Set the gauges of all tenants together, every 10 s; never returns."""
         while True:
             with contextlib.suppress(StoreUnavailable):
-                names = await tenants(self._batcher)
+                names = await self._tenants.known()
                 share = max(1, _GAUGES_READ // len(names))
                 figures = [await self._stats.now(name, share) for name in names]
                 metrics.dead_letter_jobs.labels("execute").set(sum(now.dead_execute for now in figures))

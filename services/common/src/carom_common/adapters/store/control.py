@@ -11,8 +11,7 @@ from typing import Any, NamedTuple
 from carom_common.adapters.store.batch import Batcher
 from carom_common.adapters.store.index import index_key
 from carom_common.adapters.store.replies import pairs
-from carom_common.adapters.store.tenants import TENANTS_KEY
-from carom_common.contracts.message import DEFAULT_TENANT
+from carom_common.adapters.store.tenants import Tenants
 from carom_common.domain.pauses import Pause, decode_pause, encode_pause
 from carom_common.domain.rules import Rule, decode_rule, encode_rule
 
@@ -55,6 +54,7 @@ class ControlStore:
     def __init__(self, batcher: Batcher, process: str = "") -> None:
         self._batcher = batcher
         self._process = process
+        self.tenants = Tenants(batcher)
         register = batcher.register
         self._control, self._circuit = register("control"), register("circuit")
         self._permits, self._tokens = register("permits"), register("tokens")
@@ -76,11 +76,6 @@ class ControlStore:
             {host.decode(): decode_rule(rule) for host, rule in pairs(reply[3])} if changed else None,
             *([(host.decode(), max(0, now - int(float(at)))) for host, at in pairs(part)] for part in reply[4:7]),
         )
-
-    async def tenants(self) -> frozenset[str]:
-        """Everybody who had a job."""
-        members = await self._batcher.run("SMEMBERS", TENANTS_KEY)
-        return frozenset(member.decode() for member in members) or frozenset((DEFAULT_TENANT,))
 
     # Permits, tokens and circuits of one destination
 

@@ -13,7 +13,7 @@ from carom_common.adapters.store.batch import Batcher
 from carom_common.adapters.store.index import INDEXED_STATUSES, final, index_key
 from carom_common.adapters.store.records import state_key
 from carom_common.adapters.store.replies import pairs
-from carom_common.adapters.store.tenants import tenants
+from carom_common.adapters.store.tenants import Tenants
 from carom_common.contracts.job import FINAL_STATUSES
 from carom_common.domain.clock import now_ms
 from carom_common.domain.filters import REASONS, index_fits
@@ -49,6 +49,7 @@ class Sweep:
 
     def __init__(self, batcher: Batcher) -> None:
         self._batcher = batcher
+        self._tenants = Tenants(batcher)
         self._at: dict[str, int] = {}
         self._scan = b"0"
         self._found: deque[str] = deque()
@@ -57,7 +58,7 @@ class Sweep:
     async def run(self) -> None:
         """Sweep part of every index whose name is known, and of those found lately."""
         ends = time.monotonic() + _PASS_SECONDS
-        for tenant in await tenants(self._batcher):
+        for tenant in await self._tenants.known():
             for name in _KNOWN:
                 if time.monotonic() > ends:
                     return
