@@ -3,18 +3,18 @@
 from typing import Any, Literal
 
 from carom_common.adapters.store import index, transitions
-from carom_common.adapters.store.batch import Batcher, Command
+from carom_common.adapters.store.batch import Batcher
 from carom_common.adapters.store.stats import Tally
 from carom_common.adapters.store.tenants import Tenants
 from carom_common.adapters.store.transitions import (
     Claim,
+    Fences,
     Kept,
     Lease,
     Renewal,
     birth,
     claim_of,
     history,
-    run_script,
     told,
 )
 from carom_common.contracts.job import encode_job
@@ -22,20 +22,14 @@ from carom_common.contracts.message import CallbackMessage
 from carom_common.domain.clock import now_ms
 
 
-class Callbacks:
+class Callbacks(Fences):
     """Every method raises StoreUnavailable when Redis cannot be asked; asking again is always safe."""
 
     def __init__(self, batcher: Batcher, tally: Tally, tenants: Tenants, kept: Kept) -> None:
-        self._batcher = batcher
-        self._tally = tally
-        self._tenants = tenants
-        self._kept = kept
+        super().__init__(batcher, tally, tenants, kept)
         register = batcher.register
         self._claim, self._settle, self._lease = map(register, ("callback_claim", "callback_settle", "lease"))
         self._event_claim, self._event_settle = map(register, ("event_claim", "event_settle"))
-
-    def _run(self, sha: str, job_id: str, *args: Any, also: tuple[Command, ...] = ()) -> Any:
-        return run_script(self._batcher, sha, job_id, *args, also=also)
 
     def _run_event(self, sha: str, message: CallbackMessage, *args: Any) -> Any:
         fence = f"carom:{{{message.job_id}}}:event:{message.generation}:{len(message.attempts)}"

@@ -1,13 +1,12 @@
 """The record and fences of a job until it is final, one method a transition. Lua: scripts/*.lua."""
 
-from typing import Any
-
 from carom_common.adapters.store import index, transitions
 from carom_common.adapters.store.batch import Batcher, Command
 from carom_common.adapters.store.stats import Tally
 from carom_common.adapters.store.tenants import Tenants
 from carom_common.adapters.store.transitions import (
     Claim,
+    Fences,
     Kept,
     Lease,
     Renewal,
@@ -15,7 +14,6 @@ from carom_common.adapters.store.transitions import (
     birth,
     claim_of,
     history,
-    run_script,
     stored_settlement,
     told,
 )
@@ -28,19 +26,13 @@ SMALL_JOB_BYTES = 4096
 FINAL_ALREADY = 2
 
 
-class Executions:
+class Executions(Fences):
     """Every method raises StoreUnavailable when Redis cannot be asked; asking again is always safe."""
 
     def __init__(self, batcher: Batcher, tally: Tally, tenants: Tenants, kept: Kept) -> None:
-        self._batcher = batcher
-        self._tally = tally
-        self._tenants = tenants
-        self._kept = kept
+        super().__init__(batcher, tally, tenants, kept)
         register = batcher.register
         self._queued, self._claim, self._settle, self._lease = map(register, ("queued", "claim", "settle", "lease"))
-
-    def _run(self, sha: str, job_id: str, *args: Any, also: tuple[Command, ...] = ()) -> Any:
-        return run_script(self._batcher, sha, job_id, *args, also=also)
 
     async def record_queued(self, message: ExecuteMessage, job: bytes) -> None:
         """Make the record of an accepted job, unless an executor made it first."""

@@ -9,6 +9,8 @@ import msgspec
 from carom_common.adapters.store.batch import Batcher, Command
 from carom_common.adapters.store.events import event
 from carom_common.adapters.store.records import log_key, state_key
+from carom_common.adapters.store.stats import Tally
+from carom_common.adapters.store.tenants import Tenants
 from carom_common.contracts.message import Attempt, CallbackMessage, ExecuteMessage, decode_attempt, encode_attempt
 from carom_common.domain.clock import now_ms
 
@@ -77,9 +79,18 @@ class Kept(NamedTuple):
         return max(eta, now_ms()) + self.dead
 
 
-def run_script(batcher: Batcher, sha: str, job_id: str, *args: Any, also: tuple[Command, ...] = ()) -> Any:
-    """Run one of scripts/*.lua on the record of a job; gives what to await."""
-    return batcher.run("EVALSHA", sha, 2, state_key(job_id), log_key(job_id), *args, also=also)
+class Fences:
+    """What the fences of executing and of calling back work with."""
+
+    def __init__(self, batcher: Batcher, tally: Tally, tenants: Tenants, kept: Kept) -> None:
+        self._batcher = batcher
+        self._tally = tally
+        self._tenants = tenants
+        self._kept = kept
+
+    def _run(self, sha: str, job_id: str, *args: Any, also: tuple[Command, ...] = ()) -> Any:
+        """Run one of scripts/*.lua on the record of a job; gives what to await."""
+        return self._batcher.run("EVALSHA", sha, 2, state_key(job_id), log_key(job_id), *args, also=also)
 
 
 def birth(message: ExecuteMessage | CallbackMessage) -> bytes:
