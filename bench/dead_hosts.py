@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from bench.client import Client
-from bench.latency import latency
+from bench.latency import ends, latency_at
 from bench.report import table, title
 from bench.stand import Stand
 
@@ -78,13 +78,13 @@ async def submit(api: str, port: int, numbers: range, per_second: float | None =
 
 async def beside_dead(api: str, count: int, rate: float, seconds: float) -> dict[str, Any]:
     """Latency of jobs for a healthy host: alone, beside hosts that answer, and beside `count` dead ones."""
-    async with everywhere(_Answers) as alive, everywhere(asyncio.Protocol) as dead:
-        await latency(api, rate, WARM_SECONDS)  # connections, and a host that has proven itself
-        results = {"alone": await latency(api, rate, seconds)}
+    async with everywhere(_Answers) as alive, everywhere(asyncio.Protocol) as dead, ends() as healthy:
+        await latency_at(healthy, api, rate, WARM_SECONDS)  # connections, and a host that has proven itself
+        results = {"alone": await latency_at(healthy, api, rate, seconds)}
 
         async def during(name: str, port: int, numbers: range, per_second: float | None, seconds: float) -> int:
             submitting = asyncio.create_task(submit(api, port, numbers, per_second))
-            results[name] = await latency(api, rate, seconds)
+            results[name] = await latency_at(healthy, api, rate, seconds)
             return await submitting
 
         half = count // 2
@@ -92,7 +92,7 @@ async def beside_dead(api: str, count: int, rate: float, seconds: float) -> dict
         arriving = half / ARRIVING_PER_SECOND
         accepted += await during("dead, arriving", dead, range(half), ARRIVING_PER_SECOND, arriving)
         accepted += await during("burst, dead", dead, range(half, count), None, ONSET_SECONDS)
-        results["beside the dead"] = await latency(api, rate, seconds)
+        results["beside the dead"] = await latency_at(healthy, api, rate, seconds)
     return {"accepted": accepted, "phases": results}
 
 

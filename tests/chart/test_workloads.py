@@ -347,7 +347,10 @@ def test_hpa() -> None:
 
 @pytest.mark.parametrize(
     ("component", "queues"),
-    [("executor", list(topology.EXECUTE_QUEUES.values())), ("callback", [topology.CALLBACK_QUEUE])],
+    [
+        ("executor", [*topology.EXECUTE_QUEUES.values(), topology.HELD_EXECUTE_QUEUE]),
+        ("callback", [topology.CALLBACK_QUEUE]),
+    ],
 )
 def test_keda_looks_at_the_queues_of_the_service(component: str, queues: list[str]) -> None:
     manifests = helm.rendered(helm.CHART / "ci/keda-values.yaml")

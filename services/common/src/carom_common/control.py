@@ -40,6 +40,10 @@ class Control:
         if len(self._to_tell) < MAX_TOLD:
             self._to_tell.add(host)
 
+    def untell_proven(self, host: str) -> None:
+        """It answers no more: an answer from before must not be news to the others."""
+        self._to_tell.discard(host)
+
     async def run(self) -> None:
         """Look once a second; until cancelled."""
         while True:
@@ -68,11 +72,11 @@ class Control:
             self.on_all_paused(all_paused)
 
     def _pass_on(self, found: Found) -> None:
+        for host, ago in found.proven:
+            self.on_proven(host, ago)
         closed = dict(found.closed)
         for host, ago in found.opened:
             if ago < closed.get(host, ago + 1):
                 self.on_opened(host, ago)
         for host, ago in found.closed:
             self.on_closed(host, ago)
-        for host, ago in found.proven:
-            self.on_proven(host, ago)

@@ -135,6 +135,7 @@ class Gate(Generic[W]):
                 self._lender.spawn(store.close(host.name))
         elif circuit.failed(host.limits.failures, host.limits.open_seconds, now):
             host.tripped_at = now
+            self._control.untell_proven(host.name)
             log.warning("circuit_opened", host=host.name, seconds=host.limits.open_seconds)
             self._lender.spawn(store.open(host.name))
 

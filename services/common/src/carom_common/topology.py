@@ -13,7 +13,7 @@ EXCHANGES = (WORK, DELAY, DEAD)
 PRIORITIES = ("high", "normal", "low")
 EXECUTE_QUEUES = {priority: f"carom.execute.{priority}" for priority in PRIORITIES}
 HELD_EXECUTE_QUEUE = "carom.execute.held"
-"""Where what was held looks again whether it may begin: apart, so that nothing that may begin queues behind it."""
+"""Where what was held looks again whether it may begin, and what may have to wait comes in: apart from the rest."""
 CALLBACK_QUEUE = "carom.callback"
 CRASHED_EXECUTE_QUEUE, CRASHED_CALLBACK_QUEUE = "carom.crashed.execute", "carom.crashed.callback"
 DEAD_EXECUTE_QUEUE, DEAD_CALLBACK_QUEUE, PARKED_QUEUE = "carom.dead.execute", "carom.dead.callback", "carom.parked"
@@ -29,6 +29,11 @@ DELIVERY_LIMIT = 1000
 
 def execute_key(priority: str = "normal") -> str:
     return f"execute.{priority}"
+
+
+def lane_key(priority: str, *, proven: bool) -> str:
+    """The key of a job's message, by whether its host is known to answer: only normal jobs may have to step aside."""
+    return execute_key(priority) if proven or priority != "normal" else HELD_EXECUTE_KEY
 
 
 def delayed(routing_key: str, bucket_ms: int) -> str:

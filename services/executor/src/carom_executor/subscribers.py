@@ -24,9 +24,11 @@ from carom_common.topology import (
     DEAD_EXECUTE_KEY,
     DELAY,
     HELD_EXECUTE_KEY,
+    HELD_EXECUTE_QUEUE,
     WORK,
     delayed,
     execute_key,
+    lane_key,
 )
 from carom_common.work import Work
 from carom_executor import domain
@@ -142,6 +144,8 @@ class ExecuteSteps(FourSteps[ExecuteMessage, Settlement]):
         )
 
     def home(self, work: Work[ExecuteMessage]) -> str:
+        if work.delivery.queue == HELD_EXECUTE_QUEUE:
+            return HELD_EXECUTE_KEY
         return execute_key(work.message.job.priority)
 
     def home_of_held(self, work: Work[ExecuteMessage]) -> str:
@@ -157,7 +161,8 @@ class ExecuteSteps(FourSteps[ExecuteMessage, Settlement]):
             assert entry is not None
             retry = domain.retry_message(message, entry, outcome.eta)
             bucket = largest_within(outcome.eta - outcome.now) or SHORTEST
-            steps.append(Publish(DELAY, delayed(self.home(work), bucket), encode(retry)))
+            lane = lane_key(message.job.priority, proven=work.answered is not False)
+            steps.append(Publish(DELAY, delayed(lane, bucket), encode(retry)))
             return steps
         if outcome.dead:
             letter = domain.dead_letter(message, entry)

@@ -7,8 +7,9 @@ from carom_common.adapters.store.store import Store, StoreUnavailable
 from carom_common.contracts.job import encode_job
 from carom_common.contracts.message import VERSION, ExecuteMessage, encode
 from carom_common.domain.buckets import largest_within
-from carom_common.topology import DELAY, WORK, delayed, execute_key
+from carom_common.topology import DELAY, WORK, delayed
 from carom_intake.domain.submission import InvalidSubmission, Submission, parse_submission
+from carom_intake.lanes import Lanes
 from carom_intake.problems import HttpProblem, unavailable
 from carom_intake.reading import Limits
 
@@ -44,9 +45,10 @@ def message_of(submission: Submission, tenant: str, job_id: str, now: int, trace
 class Acceptor:
     """Accepts jobs, one at a time or many side by side."""
 
-    def __init__(self, store: Store, publisher: Publisher, backlog: Backlog, max_backlog: int) -> None:
+    def __init__(self, store: Store, publisher: Publisher, lanes: Lanes, backlog: Backlog, max_backlog: int) -> None:
         self._store = store
         self._publisher = publisher
+        self._lanes = lanes
         self._backlog = backlog
         self._max_backlog = max_backlog
 
@@ -62,7 +64,7 @@ class Acceptor:
 
     async def accept(self, message: ExecuteMessage) -> None:
         """Returns once broker and store have the job; raises a 503 when that is not known."""
-        key = execute_key(message.job.priority)
+        key = self._lanes.of(message.job)
         bucket = largest_within(message.eta - message.created_at) if message.eta else None
         exchange, key = (WORK, key) if bucket is None else (DELAY, delayed(key, bucket))
         try:

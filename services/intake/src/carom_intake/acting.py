@@ -14,8 +14,9 @@ from carom_common.domain.clock import now_ms
 from carom_common.telemetry import metrics
 from carom_common.telemetry.logging import get_logger
 from carom_common.telemetry.trace import traceparent_from
-from carom_common.topology import CALLBACK_KEY, WORK, execute_key
+from carom_common.topology import CALLBACK_KEY, WORK
 from carom_intake.domain.owing import callback_message, execute_message, is_due
+from carom_intake.lanes import Lanes
 
 OVERDUE_MS = 10_000
 """A request that acts has published, or failed, well before that."""
@@ -28,9 +29,10 @@ log = get_logger()
 class Actor:
     """Methods raise StoreUnavailable, or BrokerError when the act is recorded and its message will follow."""
 
-    def __init__(self, acts: Acts, publisher: Publisher, tally: Tally) -> None:
+    def __init__(self, acts: Acts, publisher: Publisher, lanes: Lanes, tally: Tally) -> None:
         self._acts = acts
         self._publisher = publisher
+        self._lanes = lanes
         self._tally = tally
 
     @property
@@ -65,7 +67,7 @@ class Actor:
         record = (job_id, *stored, traceparent or traceparent_from(None))
         if owed.startswith("execute"):
             message = execute_message(*record)
-            await self._publisher.publish(WORK, execute_key(message.job.priority), encode(message))
+            await self._publisher.publish(WORK, self._lanes.of(message.job), encode(message))
         else:
             await self._publisher.publish(WORK, CALLBACK_KEY, encode(callback_message(*record)))
 

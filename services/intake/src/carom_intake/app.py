@@ -21,6 +21,7 @@ from carom_common.adapters.store.store import Store
 from carom_common.adapters.store.stream import Streams
 from carom_common.adapters.store.sweep import Sweep
 from carom_common.admin import EmbeddedServer, Health, admin_server
+from carom_common.control import Control
 from carom_common.runtime import background, listen, process_token, watch
 from carom_common.settings import rule_book
 from carom_common.telemetry.logging import get_logger
@@ -32,6 +33,7 @@ from carom_intake.campaigns import RUN_SECONDS, Runner
 from carom_intake.duties import lead
 from carom_intake.hub import Hub
 from carom_intake.keyring import KeyRing
+from carom_intake.lanes import Lanes
 from carom_intake.once import Once
 from carom_intake.reading import Limits
 from carom_intake.routes.acts import ActRoutes
@@ -66,18 +68,20 @@ def wire(settings: IntakeSettings, store: Store, publisher: Publisher) -> Wired:
     """The one place where the parts of the API are put together."""
     limits = Limits(settings.max_body, settings.max_payload, settings.max_batch_body)
     backlog = Backlog(store.batcher, store.tenants)
-    acceptor = Acceptor(store, publisher, backlog, settings.max_backlog)
+    control = ControlStore(store.batcher)
+    looked = Control(control, rule_book(settings))
+    lanes = Lanes(looked)
+    acceptor = Acceptor(store, publisher, lanes, backlog, settings.max_backlog)
     once = Once(IdempotencyKeys(store.batcher, settings.retention))
     token = process_token()
     queries = Queries(store.batcher)
     stats = StatsRoutes(store.batcher)
     sweep = Sweep(store.batcher)
     acts = Acts(store.batcher, settings.retention, settings.dead_retention)
-    actor = Actor(acts, publisher, store.tally)
+    actor = Actor(acts, publisher, lanes, store.tally)
     campaigns = Campaigns(store.batcher)
     runner = Runner(campaigns, queries, actor)
     streams = Streams(settings.redis_url.get_secret_value())
-    control = ControlStore(store.batcher)
     hub = Hub(streams, settings.max_streams)
     return Wired(
         routes=[
@@ -102,6 +106,7 @@ def wire(settings: IntakeSettings, store: Store, publisher: Publisher) -> Wired:
             stats.keep_gauges(),
             backlog.watch(),
             hub.run(),
+            looked.run(),
         ],
         on_drain=[hub.close],
     )
