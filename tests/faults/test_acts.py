@@ -24,7 +24,7 @@ pytestmark = pytest.mark.fault
 
 EACH = 10
 NTH = 25
-"""Of the forty acts that are under way at once."""
+"""Of the fifty acts that are under way at once, or of the forty that publish."""
 REPAIRED_WITHIN = 60.0
 
 
@@ -40,6 +40,7 @@ def plans(witness: Witness) -> dict[str, dict[str, Any]]:
     once = {"url": witness.receiver("500,200"), "retry": {"maxRetries": 0}}
     patient = {"retryDelay": 30_000, "retry": {"strategy": "fixed"}, "maxRetries": 3}
     return {
+        "silent": {"targetUrl": witness.target("200"), "callbackUrl": None, "delay": 40_000},
         "cancel": {"targetUrl": witness.target("200"), "callbackUrl": receiver, "delay": 40_000},
         "waiting": {"targetUrl": witness.target("503,200"), "callbackUrl": receiver, **patient},
         "dead": {"targetUrl": witness.target("503,200"), "callbackUrl": receiver, "maxRetries": 0},
@@ -48,6 +49,7 @@ def plans(witness: Witness) -> dict[str, dict[str, Any]]:
 
 
 ACTED = {
+    "silent": ("DELETE", "/api/jobs/{}"),
     "cancel": ("DELETE", "/api/jobs/{}"),
     "waiting": ("POST", "/api/jobs/{}/retry"),
     "dead": ("POST", "/api/dead-letters/{}/redrive"),
@@ -57,7 +59,7 @@ ACTED = {
 
 def is_ready(kind: str, document: dict[str, Any]) -> bool:
     match kind:
-        case "cancel":
+        case "cancel" | "silent":
             return bool(document["status"] == "scheduled")
         case "waiting":
             return bool(document["status"] == "waiting")
@@ -69,7 +71,7 @@ def is_ready(kind: str, document: dict[str, Any]) -> bool:
 
 def was_recorded(kind: str, state: dict[str, str]) -> bool:
     match kind:
-        case "cancel":
+        case "cancel" | "silent":
             return state["status"] == "cancelled"
         case "callback":
             return state.get("callback_generation") == "2"
@@ -116,17 +118,21 @@ def test_kill(
 
         def unfinished() -> list[str]:
             states = {job_id: state(job_id) for job_id in recorded}
-            return [job_id for job_id, found in states.items() if found.get("callback") != "delivered"]
+            return [job_id for job_id, found in states.items() if found.get("callback") not in ("delivered", "none")]
 
         assert wait_until(lambda: not unfinished(), REPAIRED_WITHIN), f"{unfinished()} wait for ever"
         assert wait_until(lambda: store.zcard("carom:owed") == 0, REPAIRED_WITHIN)
         assert not [job_id for job_id in recorded if "owed" in state(job_id)]
     for job_id, kind in recorded.items():
         assert_done_once(kind, job_id, witness)
+    page = httpx.get(f"{stack.api}/api/jobs?status=cancelled&limit=1000", trust_env=False).json()
+    missing = {job_id for job_id, kind in recorded.items() if kind in ("cancel", "silent")}
+    missing -= {job["jobId"] for job in page["jobs"]}
+    assert not missing, f"{missing} are cancelled, and no list shows them"
 
 
 def submitted(intake: Service, witness: Witness) -> dict[str, str]:
-    """Forty jobs that wait for their acts, by id, of every kind in turn."""
+    """Fifty jobs that wait for their acts, by id, of every kind in turn."""
     made: dict[str, str] = {}
     with httpx.Client(base_url=intake.url, trust_env=False, timeout=20) as client:
         for _ in range(EACH):
@@ -146,6 +152,8 @@ def assert_done_once(kind: str, job_id: str, witness: Witness) -> None:
     calls = Counter(call.attempt for call in witness.called(job_id))
     callbacks = Counter((callback.webhook_id, callback.answered) for callback in witness.callbacks[job_id])
     match kind:
+        case "silent":
+            assert (calls, callbacks) == ({}, {})
         case "cancel":
             assert (calls, callbacks) == ({}, {(f"{job_id}_1_cancelled", 200): 1})
         case "waiting":

@@ -86,6 +86,8 @@ def test_what_was_begun_is_not_due() -> None:
     final = RECORD | {"status": "cancelled", "callback": "pending"}
     assert is_due(RECORD, "execute t")
     assert not is_due(RECORD | {"status": "in_progress"}, "execute t")
+    assert is_due(final, "news t")
+    assert not is_due(RECORD, "news t")
     assert is_due(final, "callback t")
     assert is_due(final | {"callback_attempt": "0"}, "callback t")
     assert not is_due(final | {"callback_claims": "1"}, "callback t")

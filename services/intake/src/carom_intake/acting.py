@@ -68,7 +68,7 @@ class Actor:
         if owed.startswith("execute"):
             message = execute_message(*record)
             await self._publisher.publish(WORK, self._lanes.of(message.job), encode(message))
-        else:
+        elif owed.startswith("callback"):
             await self._publisher.publish(WORK, CALLBACK_KEY, encode(callback_message(*record)))
 
     async def pay_overdue(self) -> None:

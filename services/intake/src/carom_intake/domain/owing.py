@@ -20,6 +20,8 @@ def is_due(state: State, owed: str) -> bool:
     """Whether nobody has begun what is owed: else its message was published, and only the note is left."""
     if owed.startswith("execute"):
         return state["status"] == "queued"
+    if owed.startswith("news"):
+        return state["status"] == "cancelled"
     begun = int(state.get("callback_attempt") or 0) or int(state.get("callback_claims") or 0)
     return state["status"] in FINAL_STATUSES and state.get("callback") == "pending" and not begun
 

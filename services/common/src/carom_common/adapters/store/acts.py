@@ -37,7 +37,7 @@ class Acted:
 
     @property
     def owed(self) -> str:
-        """`<execute|callback> <token>`, or nothing."""
+        """`<execute|callback|news> <token>`, or nothing."""
         return self.stored.state.get("owed", "")
 
 
@@ -76,7 +76,7 @@ class Acts:
             if job is None:
                 return None
             wanted = int(decode_job(job).wants("cancelled"))
-        if wanted or act not in ("cancel", "forget-execute", "forget-callback"):
+        if act not in ("forget-execute", "forget-callback"):
             await self._batcher.run("ZADD", OWED_KEY, now_ms(), f"{job_id}/{token}")
         arguments = (act, token, tenant, *self._kept, wanted, MAX_GENERATIONS)
         reply = await self._batcher.run("EVALSHA", self._act, 2, state_key(job_id), log_key(job_id), *arguments)

@@ -1,5 +1,6 @@
 -- What a client or an operator does to a job: cancel, retry, redrive a dead letter, or forget it.
--- What must be published then is written down as `owed` ("<execute|callback> <token>") until paid.lua takes it out.
+-- What must be published then is written down as `owed` ("<execute|callback> <token>") until paid.lua takes it out;
+-- "news <token>" where the indexes and listeners are to be told, and nothing is published.
 -- ARGV: act (cancel | retry | redrive-execute | redrive-callback | forget-execute | forget-callback), token, tenant,
 --       retention ms, dead retention ms, callback wanted (0 | 1), most generations
 -- Replies {'ok', fresh (0: this very act was done before), reason that the job had, state, log}
@@ -22,8 +23,7 @@ local function refused(why)
 end
 
 local function owe(kind)
-  if kind then set('owed', kind .. ' ' .. token) else redis.call('HDEL', state, 'owed') end
-  set('acted', token)
+  set('owed', kind .. ' ' .. token, 'acted', token)
 end
 
 -- A copy that is out arrives at its eta, and may then wait in its queue as long as an open record is kept.
@@ -35,9 +35,8 @@ end
 -- Done before: its reply was lost, or nobody knows yet whether its message is out.
 if r[6] == token then return done(0) end
 local owes = r[7] and string.match(r[7], '^%a+')
-if owes == 'callback' and ((act == 'cancel' and status == 'cancelled') or (act == 'redrive-callback' and callback == 'pending')) then
-  return done(0)
-end
+if (owes == 'callback' or owes == 'news') and act == 'cancel' and status == 'cancelled' then return done(0) end
+if owes == 'callback' and act == 'redrive-callback' and callback == 'pending' then return done(0) end
 if owes == 'execute' and status == 'queued' and (act == 'retry' or act == 'redrive-execute') then return done(0) end
 
 if act == 'cancel' then
@@ -46,7 +45,7 @@ if act == 'cancel' then
   set('status', 'cancelled', 'completed', now, 'updated', now, 'error', 'cancelled', 'reason', 'cancelled', 'dead', '0',
     'eta', '0', 'lease', '0', 'claims', '0', 'callback', ARGV[6] == '1' and 'pending' or 'none')
   redis.call('HDEL', state, 'wait_reason', 'holds')
-  owe(ARGV[6] == '1' and 'callback')
+  owe(ARGV[6] == '1' and 'callback' or 'news')
   keep_until(now + ARGV[4])
 elseif act == 'retry' or act == 'redrive-execute' then
   if act == 'redrive-execute' and not dead then return refused('not dead') end
