@@ -5,7 +5,6 @@ and the redelivery attaches to it.
 """
 
 import asyncio
-import contextlib
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from typing import Generic, Protocol, TypeVar
@@ -25,8 +24,8 @@ from carom_common.topology import CRASHED_QUEUES, HELD_EXECUTE_QUEUE
 RENEW_SECONDS = 3.0
 ROOM_SECONDS = 0.1
 FAILED_PAUSE_SECONDS = 5.0
-HELD_AGAIN_AT_ONCE = 16
-"""What is held once more takes few turns, so that many thousands of it leave the others theirs."""
+HELD_PER_SECOND = 400
+"""So many of those that looked again are put back once more: delays are buckets, and bring them back in crowds."""
 MAX_MESSAGE_BYTES = 8 * 1024 * 1024
 HOLD_MS = int(HOLD_SECONDS * 1000)
 
@@ -169,7 +168,7 @@ class WorkLoop(Generic[M]):
         self._passed: deque[Work[M]] = deque()
         """Through the gate, without a slot yet."""
         self._put_back: dict[str, Work[M]] = {}
-        self._turns_to_hold = asyncio.Semaphore(HELD_AGAIN_AT_ONCE)
+        self._next_put_back = 0.0
         self._tasks: set[asyncio.Task[None]] = set()
         self._draining = False
         if gate is not None:
@@ -256,12 +255,18 @@ class WorkLoop(Generic[M]):
         self._spawn(self._putting_back(work, hold))
 
     async def _putting_back(self, work: Work[M], hold: Hold) -> None:
-        again = work.delivery.queue == HELD_EXECUTE_QUEUE
         try:
-            async with self._turns_to_hold if again else contextlib.nullcontext():
-                await self._guard(self._steps.hold(work, hold.reason, hold.delay_ms), work)
+            if work.delivery.queue == HELD_EXECUTE_QUEUE:
+                await self._turn_to_put_back()
+            await self._guard(self._steps.hold(work, hold.reason, hold.delay_ms), work)
         finally:
             del self._put_back[work.lease.message_id]
+
+    async def _turn_to_put_back(self) -> None:
+        now = asyncio.get_running_loop().time()
+        self._next_put_back = max(now, self._next_put_back + 1 / HELD_PER_SECOND)
+        if self._next_put_back > now:
+            await asyncio.sleep(self._next_put_back - now)
 
     def _start(self, work: Work[M]) -> None:
         running = self._running.get(work.lease.message_id)
