@@ -228,6 +228,9 @@ async def test_a_pause_of_everything_stops_consuming_and_loses_nothing(own: Api,
     assert (await own.wait_for_status(running))["status"] == "completed"  # what runs is finished
     await asyncio.sleep(1)
     assert endpoint.requests == []
+    assert (await own.typed(ids[0]))["waitReason"] == "paused"
+    listed = (await own.http.get("/api/jobs", params={"host": place.host, "status": "queued"})).json()["jobs"]
+    assert [job["waitReason"] for job in listed] == ["paused"] * 50
     assert all(executor.ready for executor in pair.of("executor"))
     await operate(own, "resume", {})
     await all_completed(own, ids, within=30)

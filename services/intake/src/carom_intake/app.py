@@ -86,7 +86,7 @@ def wire(settings: IntakeSettings, store: Store, publisher: Publisher) -> Wired:
     return Wired(
         routes=[
             *ContractRoutes().routes(),
-            *ListRoutes(queries).routes(),
+            *ListRoutes(queries, looked).routes(),
             *stats.routes(),
             *EventRoutes(hub, streams, store, settings.stream_seconds).routes(),
             *BatchRoutes(acceptor, once, limits).routes(),
@@ -94,7 +94,7 @@ def wire(settings: IntakeSettings, store: Store, publisher: Publisher) -> Wired:
             *BulkRoutes(campaigns, queries, "redrive", "/api/dead-letters/redrive").routes(),
             *DeadLetterRoutes(store, queries, actor).routes(),
             *ActRoutes(actor).routes(),
-            *JobRoutes(store, acceptor, once, limits, Waiting(hub, store)).routes(),
+            *JobRoutes(store, acceptor, once, limits, Waiting(hub, store), looked).routes(),
             *DestinationRoutes(control, rule_book(settings)).routes(),
             *PauseRoutes(control).routes(),
             *AttemptRoutes(Attempts(store.batcher)).routes(),

@@ -8,6 +8,9 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from carom_common.adapters.store.store import Store
+from carom_common.control import Control
+from carom_common.domain.clock import now_ms
+from carom_common.domain.filters import decode_head
 from carom_common.telemetry import metrics
 from carom_common.telemetry.logging import get_logger
 from carom_common.telemetry.trace import trace_id, traceparent_from
@@ -16,6 +19,7 @@ from carom_intake.auth import require
 from carom_intake.domain.documents import Record, seed_document, typed_document
 from carom_intake.domain.keys import Scope
 from carom_intake.domain.submission import Submission
+from carom_intake.domain.waits import with_pause
 from carom_intake.once import Given, Once, idempotency_key
 from carom_intake.reading import Limits, read_json_body, stored_job
 from carom_intake.waiting import Waiting
@@ -26,12 +30,15 @@ log = get_logger()
 class JobRoutes:
     """Submits jobs and shows them."""
 
-    def __init__(self, store: Store, acceptor: Acceptor, once: Once, limits: Limits, waiting: Waiting) -> None:
+    def __init__(
+        self, store: Store, acceptor: Acceptor, once: Once, limits: Limits, waiting: Waiting, control: Control
+    ) -> None:
         self._store = store
         self._acceptor = acceptor
         self._once = once
         self._limits = limits
         self._waiting = waiting
+        self._control = control
 
     def routes(self) -> list[Route]:
         return [
@@ -81,5 +88,8 @@ class JobRoutes:
     async def _show(self, request: Request, document: Callable[[Record], bytes]) -> Response:
         caller = require(request, Scope.JOBS_READ)
         stored = await stored_job(self._store, request.path_params["job_id"], caller.tenant)
+        if self._control.pauses:
+            state = with_pause(stored.state, decode_head(stored.job), caller.tenant, self._control.pauses, now_ms())
+            stored = stored._replace(state=state)
         record = Record(request.path_params["job_id"], *stored, payloads=caller.may(Scope.PAYLOADS_READ))
         return Response(document(record), media_type="application/json")

@@ -9,6 +9,8 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from carom_common.adapters.store.queries import Page, Queries
+from carom_common.control import Control
+from carom_common.domain.clock import now_ms
 from carom_common.domain.cursor import BadCursor
 from carom_common.domain.filters import DeadKind
 from carom_intake.answers import json_answer
@@ -16,14 +18,16 @@ from carom_intake.auth import require
 from carom_intake.domain.checks import Problem
 from carom_intake.domain.keys import Scope
 from carom_intake.domain.listing import BadFilter, Query, parse_query, summary_document
+from carom_intake.domain.waits import with_pause
 from carom_intake.problems import HttpProblem
 
 
 class ListRoutes:
     """Shows which jobs there are."""
 
-    def __init__(self, queries: Queries) -> None:
+    def __init__(self, queries: Queries, control: Control) -> None:
         self._queries = queries
+        self._control = control
 
     def routes(self) -> list[Route]:
         return [Route("/api/jobs", self.list_jobs, methods=["GET"])]
@@ -31,7 +35,14 @@ class ListRoutes:
     async def list_jobs(self, request: Request) -> Response:
         caller = require(request, Scope.JOBS_READ)
         query = query_of(request)
-        return list_response("jobs", await page_of(self._queries, caller.tenant, query))
+        page = await page_of(self._queries, caller.tenant, query)
+        if pauses := self._control.pauses:
+            now = now_ms()
+            jobs = [
+                each._replace(state=with_pause(each.state, each.job, caller.tenant, pauses, now)) for each in page.jobs
+            ]
+            page = page._replace(jobs=jobs)
+        return list_response("jobs", page)
 
 
 def query_of(request: Request, extra: Sequence[str] = ()) -> Query:
