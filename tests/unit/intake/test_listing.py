@@ -61,7 +61,7 @@ def test_all_that_can_be_asked() -> None:
         ("limit=1001", "?limit", "1 to 1000"),
         ("limit=ten", "?limit", "1 to 1000"),
         ("limit=٣", "?limit", "1 to 1000"),
-        ("waitReason=Any!", "?waitReason", "code"),
+        ("waitReason=Any!", "?waitReason", "known are paused"),
     ],
 )
 def test_what_is_wrong_is_named(text: str, where: str, says: str) -> None:

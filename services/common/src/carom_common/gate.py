@@ -13,10 +13,11 @@ from carom_common.control import Control
 from carom_common.domain.bulkhead import Bulkhead, Standing
 from carom_common.domain.clock import now_ms
 from carom_common.domain.destinations import destination_of
+from carom_common.domain.filters import WaitReason
 from carom_common.domain.pacing import LONGEST_SECONDS, Pace
 from carom_common.hosts import Host
 from carom_common.lending import Lender
-from carom_common.passes import Gated, Hold, Pass, Place, Reason
+from carom_common.passes import Gated, Hold, Pass, Place
 from carom_common.registry import Registry
 from carom_common.telemetry import metrics
 from carom_common.telemetry.logging import get_logger
@@ -141,7 +142,7 @@ class Gate(Generic[W]):
 
     # Whether a host may be called
 
-    def _hindrance(self, host: Host[W], now: float) -> Reason | None:
+    def _hindrance(self, host: Host[W], now: float) -> WaitReason | None:
         if host.circuit.state(now) != "closed" and not host.probe_ready:
             return "circuit-open"
         if not self._bulkhead.has_room(host.standing(now), now):
@@ -165,7 +166,7 @@ class Gate(Generic[W]):
         self._bulkhead.enter(standing, now)
         work.gate_pass = Pass(host, standing, now, probe)
 
-    def _hold(self, host: Host[W], reason: Reason, now: float) -> Hold:
+    def _hold(self, host: Host[W], reason: WaitReason, now: float) -> Hold:
         delay: float | None = None
         longest = LONGEST_SECONDS
         if reason == "circuit-open":
@@ -199,7 +200,7 @@ class Gate(Generic[W]):
                 self.on_ready(work)
         self._forget_waiting(host)
 
-    def _get_on(self, host: Host[W], reason: Reason, now: float) -> None:
+    def _get_on(self, host: Host[W], reason: WaitReason, now: float) -> None:
         if reason == "unproven-host":
             self._for_room[host.standing(now)][host] = None
         elif reason == "concurrency" or reason == "rate":
@@ -248,7 +249,7 @@ class Gate(Generic[W]):
                 self._hold_paused(host)
         self._pump(host)
 
-    def _overdue(self, host: Host[W], reason: Reason, now: float) -> list[W]:
+    def _overdue(self, host: Host[W], reason: WaitReason, now: float) -> list[W]:
         """What has waited too long, or is more than a fair part of the room; the newest of the latter."""
         waiting, due = host.waiting, []
         closed = reason == "circuit-open" and host.circuit.rest(now) > WAIT_SECONDS

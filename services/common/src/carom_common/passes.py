@@ -1,12 +1,11 @@
 """What goes into the gate and what comes out of it."""
 
 from collections.abc import Mapping
-from typing import Any, Literal, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from carom_common.domain.bulkhead import Standing
+from carom_common.domain.filters import WaitReason
 from carom_common.hosts import Host
-
-Reason = Literal["paused", "concurrency", "rate", "circuit-open", "unproven-host"]
 
 
 class Place(NamedTuple):
@@ -42,5 +41,5 @@ class Gated(Protocol):
 class Hold(NamedTuple):
     """Put it back, for `delay_ms`, or for longer each time where that is None."""
 
-    reason: Reason
+    reason: WaitReason
     delay_ms: int | None

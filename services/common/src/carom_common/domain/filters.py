@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Mapping
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, get_args
 
 import msgspec
 from msgspec import Struct
@@ -30,6 +30,10 @@ REASONS = (
     "cancelled",
 )
 """The codes of what went wrong with a job."""
+
+WaitReason = Literal["paused", "concurrency", "rate", "circuit-open", "unproven-host"]
+"""Why a job that could run is held."""
+WAIT_REASONS: tuple[WaitReason, ...] = get_args(WaitReason)
 
 _FINAL_INDEXED = frozenset({Status.FAILED, Status.CANCELLED, Status.EXPIRED})
 

@@ -8,7 +8,7 @@ import msgspec
 
 from carom_common.contracts.job import LabelKey, LabelValue, Status
 from carom_common.domain.clock import parse_rfc3339, rfc3339
-from carom_common.domain.filters import REASONS, Filter, JobHead
+from carom_common.domain.filters import REASONS, WAIT_REASONS, Filter, JobHead
 from carom_intake.domain.checks import Problem, escape, unknown_parameter
 
 DEFAULT_LIMIT, MAX_LIMIT = 100, 1000
@@ -18,7 +18,6 @@ _LISTS = frozenset({"status", "label", "waitReason"})
 _IN_BODIES = tuple("labels" if name == "label" else name for name in FILTERS)
 
 _HOST = re.compile(r"[^\s/?#@\\\x00-\x1f\x7f]{1,261}")
-_WAIT_REASON = re.compile(r"[a-z][a-z0-9-]{0,39}", re.ASCII)
 _NUMBER = re.compile(r"[0-9]{1,6}", re.ASCII)
 
 
@@ -137,8 +136,9 @@ def _filter(at: str, given: Mapping[str, list[str]], labels: Mapping[str, str], 
     if reason is not None and reason not in REASONS:
         complain("reason", f"knows no {reason[:100]!r}; known are {', '.join(REASONS)}")
     wait_reasons = given.get("waitReason", [])
-    if not all(map(_WAIT_REASON.fullmatch, wait_reasons)):
-        complain("waitReason", "must be a code as the waitReason of a job shows it")
+    for code in wait_reasons:
+        if code not in WAIT_REASONS:
+            complain("waitReason", f"knows no {code[:100]!r}; known are {', '.join(WAIT_REASONS)}")
     after, before = moment("createdAfter"), moment("createdBefore")
     if after is not None and before is not None and before <= after:
         complain("createdBefore", "must be later than createdAfter")

@@ -1,7 +1,7 @@
 """The filter in the body of a bulk act, and what goes with it."""
 
 from carom_common.contracts.job import OPEN_STATUSES, LabelKey, LabelValue, Status
-from carom_common.domain.filters import REASONS
+from carom_common.domain.filters import REASONS, WAIT_REASONS
 from carom_intake.domain.bulk import DEFAULT_RATE, MAX_RATE
 from carom_intake.domain.listing import MAX_LABELS
 from carom_intake.openapi.describing import Schema
@@ -11,7 +11,6 @@ from carom_intake.openapi.shapes import UUID, closed, ref
 STATUSES = [str(status) for status in Status]
 OPEN = [str(status) for status in Status if status in OPEN_STATUSES]
 HOST = r"[^\s/?#@\\\u0000-\u001f\u007f]{1,261}"
-WAIT_REASON = "^[a-z][a-z0-9-]{0,39}$"
 
 
 def _one_or_list(item: Schema, **more: Schema) -> Schema:
@@ -30,7 +29,7 @@ _FIELDS: dict[str, Schema] = {
     "createdAfter": MAYBE_TIME,
     "createdBefore": MAYBE_TIME,
     "reason": {"enum": [*REASONS, None]},
-    "waitReason": _one_or_list({"type": "string", "pattern": WAIT_REASON}),
+    "waitReason": _one_or_list({"type": "string", "enum": [*WAIT_REASONS]}),
 }
 _MORE: dict[str, Schema] = {
     "dryRun": {"type": "boolean", "default": False, "description": "Only count, and show a sample."},

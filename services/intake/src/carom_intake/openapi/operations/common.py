@@ -3,7 +3,7 @@
 from typing import Any
 
 from carom_common.contracts.job import LabelKey, LabelValue, Status
-from carom_common.domain.filters import REASONS
+from carom_common.domain.filters import REASONS, WAIT_REASONS
 from carom_intake.domain.listing import DEFAULT_LIMIT, MAX_LIMIT
 from carom_intake.openapi.describing import Parameter, Schema
 from carom_intake.openapi.schemas import TIME
@@ -62,6 +62,6 @@ FILTERS = (
     Parameter(
         "waitReason",
         "Held now, for one of these reasons; repeated, or separated by commas.",
-        {"type": "array", "items": {"type": "string", "pattern": "^[a-z][a-z0-9-]{0,39}$"}},
+        {"type": "array", "items": {"type": "string", "enum": list(WAIT_REASONS)}},
     ),
 )
