@@ -5,12 +5,13 @@ from typing import Any
 
 import pytest
 
-from carom_common import work
+from carom_common import workloop
 from carom_common.adapters.store.transitions import Renewal
 from carom_common.contracts.job import Job
 from carom_common.contracts.message import ExecuteMessage, Undecodable
 from carom_common.domain.clock import now_ms
-from carom_common.work import Work, WorkLoop
+from carom_common.work import Work
+from carom_common.workloop import WorkLoop
 
 WEIGHTS = {"high": 8, "normal": 3, "low": 1}
 JOB = Job(target_url="http://t.example/", callback_url=None)
@@ -159,7 +160,7 @@ async def test_a_redelivery_attaches_to_what_runs_and_both_copies_are_acked() ->
 
 
 async def test_a_defect_gives_the_message_back_after_a_pause(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(work, "FAILED_PAUSE_SECONDS", 0.01)
+    monkeypatch.setattr(workloop, "FAILED_PAUSE_SECONDS", 0.01)
     steps = Steps()
     loop = loop_of(steps)
     broken, fine = Delivery("broken"), Delivery("fine")

@@ -20,7 +20,8 @@ from carom_common.passes import Place
 from carom_common.runtime import background, listen, process_token, watch
 from carom_common.settings import Settings, rule_book
 from carom_common.telemetry.logging import get_logger
-from carom_common.work import M, Steps, Work, WorkLoop
+from carom_common.work import M, Steps, Work
+from carom_common.workloop import WorkLoop
 
 CRASHED_PREFETCH = 8
 

@@ -92,7 +92,8 @@ OPERATIONS = (
         "retryJob",
         "acting",
         "Run a job now",
-        "One that waits runs now, one that failed, was cancelled or expired runs again with all its retries.",
+        "One that waits runs now, one that failed, was cancelled or expired runs again with all its retries. A "
+        "result that was not called back by then is not called back any more: the new one will be.",
         Scope.JOBS_WRITE,
         {202: Answer("It runs.", ref("RunsAgain"), headers=_LOCATION)},
         (400, 404, 409, 503),
