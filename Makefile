@@ -45,9 +45,14 @@ demo: $(STAMP) ## one job followed through two failures to its callback
 	@PYTHONPATH=scripts exec $(BIN)/python -m devstack.demo
 
 .PHONY: test
-test: $(STAMP) ## all tests that need no cluster
+test: $(STAMP) ## the tests of the chart, with real servers, and of single units
 	@scripts/install-servers --tests
 	@$(BIN)/pytest $(ARGS)
+
+.PHONY: faults
+faults: $(STAMP) ## the promises while processes and servers die under load, and whatever clients do
+	@scripts/install-servers --tests
+	@$(BIN)/pytest tests/faults tests/properties $(ARGS)
 
 .PHONY: e2e
 e2e: $(STAMP) ## the tests on a real Kubernetes (CLUSTER=shared, kind or current: see scripts/e2e)
