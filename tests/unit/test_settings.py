@@ -21,6 +21,14 @@ from carom_intake.settings import IntakeSettings
         (IntakeSettings, "CAROM_AUTH", "none"),
         (IntakeSettings, "CAROM_KEYS_FILE", ""),
         (IntakeSettings, "CAROM_KEYS_FILE", "/nowhere/keys.json"),
+        (IntakeSettings, "CAROM_OPERATOR_TENANT", "A"),
+        (IntakeSettings, "CAROM_TRUSTED_PROXIES", "10.0.0.0/8,10.0.0.1/8"),
+        (IntakeSettings, "CAROM_KEY_RATE", "-1"),
+        (IntakeSettings, "CAROM_KEY_BURST", "0.5"),
+        (IntakeSettings, "CAROM_TENANT_JOBS", "-1"),
+        (IntakeSettings, "CAROM_TENANT_BYTES", "1GB"),
+        (IntakeSettings, "CAROM_HEAD_TIMEOUT", "0"),
+        (IntakeSettings, "CAROM_BODY_TIMEOUT", "x"),
         (ExecutorSettings, "CAROM_EXECUTOR_CONCURRENCY", "0"),
         (ExecutorSettings, "CAROM_EGRESS_ALLOW", "10.0.0.0/99"),
         (ExecutorSettings, "CAROM_EGRESS_DENY", "not a name!"),
@@ -62,6 +70,6 @@ def test_defaults_are_the_seeds(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_urls_with_passwords_are_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("RABBITMQ_URL", "amqp://user:secret@host")
+    monkeypatch.setenv("RABBITMQ_URL", "amqp://user:hunter2@host")
     monkeypatch.setenv("CAROM_AUTH", "off")
-    assert "secret" not in repr(load_settings(IntakeSettings))
+    assert "hunter2" not in repr(load_settings(IntakeSettings))

@@ -1,15 +1,32 @@
 """Intake's settings."""
 
+import re
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
-from carom_common.settings import Settings
+from carom_common.contracts.message import DEFAULT_TENANT
+from carom_common.egress_settings import OutboundSettings
+from carom_common.settings import NameList
+from carom_common.signing import SigningSettings
+from carom_intake.domain.addresses import parse_networks
+from carom_intake.domain.keys import TENANT, KeyRate
 from carom_intake.keyring import read_keys
 
 
-class IntakeSettings(Settings):
+def _check_tenant(value: str) -> str:
+    if value and not re.fullmatch(TENANT, value):
+        raise ValueError(f"must be empty or match {TENANT}")
+    return value
+
+
+def _check_networks(value: tuple[str, ...]) -> tuple[str, ...]:
+    parse_networks(value)
+    return value
+
+
+class IntakeSettings(OutboundSettings, SigningSettings):
     """Where the API listens and how much it takes."""
 
     port: int = Field(3000, ge=0, le=65535, description="Port of the API.")
@@ -18,6 +35,10 @@ class IntakeSettings(Settings):
     max_batch_body: int = Field(
         16_777_216, ge=1024, le=67_108_864, description="Largest body of a batch (`POST /api/jobs/batch`), in bytes."
     )
+    head_timeout: float = Field(
+        10, ge=0.1, le=300, description="Seconds in which the request line and headers must arrive."
+    )
+    body_timeout: float = Field(30, ge=0.1, le=3600, description="Seconds in which a body must arrive after them.")
     max_backlog: int = Field(
         2_000_000,
         ge=1,
@@ -40,6 +61,33 @@ class IntakeSettings(Settings):
     keys_file: str = Field(
         "", description="JSON file with the API keys; followed while it changes. Required unless `CAROM_AUTH` is `off`."
     )
+    operator_tenant: Annotated[str, AfterValidator(_check_tenant)] = Field(
+        DEFAULT_TENANT,
+        description="Tenant whose admins manage the API keys, and see the audit trail, of all tenants; empty: nobody.",
+    )
+    trusted_proxies: Annotated[NameList, AfterValidator(_check_networks)] = Field(
+        (),
+        description="CIDRs, comma separated, of proxies whose `X-Forwarded-For` says where a request comes from.",
+    )
+    key_rate: float = Field(
+        0, ge=0, le=100_000, description="Requests a second for each key that has no rate of its own; 0: any number."
+    )
+    key_burst: int = Field(
+        0, ge=0, le=1_000_000, description="Requests of such a key at once; 0: as many as it may make in a second."
+    )
+    tenant_jobs: int = Field(
+        0,
+        ge=0,
+        le=1_000_000_000,
+        description="Open jobs that a tenant may have; more get a 429 with reason `quota-jobs`. 0: any number.",
+    )
+    tenant_bytes: int = Field(
+        0,
+        ge=0,
+        le=1_000_000_000_000_000,
+        description="Bytes of jobs that a tenant may hand in within `CAROM_RETENTION`, which is about what is kept of "
+        "them; more get a 429 with reason `quota-bytes`. 0: any number.",
+    )
 
     @model_validator(mode="after")
     def _check_keys(self) -> "IntakeSettings":
@@ -52,3 +100,8 @@ class IntakeSettings(Settings):
             except ValueError as error:
                 raise ValueError(f"CAROM_KEYS_FILE: {error}") from error
         return self
+
+
+def default_rate(settings: IntakeSettings) -> KeyRate | None:
+    """The rate of keys that have none of their own; None for no limit."""
+    return KeyRate(settings.key_rate, settings.key_burst or None) if settings.key_rate else None
