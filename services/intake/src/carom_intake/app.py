@@ -61,7 +61,7 @@ from carom_intake.routes.pause import PauseRoutes
 from carom_intake.routes.redrives import BulkRoutes
 from carom_intake.routes.signing_keys import SigningKeyRoutes
 from carom_intake.routes.stats import StatsRoutes
-from carom_intake.settings import IntakeSettings, default_rate
+from carom_intake.settings import IntakeSettings, default_rate, oidc_of
 from carom_intake.tenancy import Tenancy
 from carom_intake.waiting import Waiting
 
@@ -86,7 +86,11 @@ def wire(settings: IntakeSettings, store: Store, publisher: Publisher) -> Wired:
     """The one place where the parts of the API are put together."""
     limits = Limits(settings.max_body, settings.max_payload, settings.max_batch_body, outbound_of(settings))
     origins = Origins(parse_networks(settings.trusted_proxies))
-    ring = KeyRing(Path(settings.keys_file) if settings.auth == "keys" else None, KeyStore(store.batcher))
+    ring = KeyRing(
+        Path(settings.keys_file) if settings.auth == "keys" and settings.keys_file else None,
+        KeyStore(store.batcher),
+    )
+    oidc = oidc_of(settings)
     tenancy = Tenancy(settings.operator_tenant)
     audit_log = AuditLog(store.batcher)
     auditor = Auditor(audit_log, origins)
@@ -108,6 +112,10 @@ def wire(settings: IntakeSettings, store: Store, publisher: Publisher) -> Wired:
     runner = Runner(campaigns, queries, actor, auditor)
     streams = Streams(settings.redis_url.get_secret_value(), store_tls(settings))
     hub = Hub(streams, settings.max_streams)
+
+    async def begin() -> None:
+        await asyncio.gather(ring.begin(), *([oidc.fetch()] if oidc else []))
+
     return Wired(
         routes=[
             *ContractRoutes().routes(),
@@ -136,12 +144,13 @@ def wire(settings: IntakeSettings, store: Store, publisher: Publisher) -> Wired:
             hub.run(),
             looked.run(),
             ring.watch(),
+            *([oidc.watch()] if oidc else []),
             signing.watch(),
         ],
         on_drain=[hub.close],
-        authenticate=by_keys(ring, origins) if settings.auth == "keys" else no_keys,
+        authenticate=by_keys(ring, origins, oidc) if settings.auth == "keys" else no_keys,
         rates=Rates(RateStore(store.batcher), default_rate(settings)) if settings.auth == "keys" else None,
-        begin=ring.begin,
+        begin=begin,
     )
 
 

@@ -3,6 +3,7 @@
 import re
 from pathlib import Path
 from typing import Annotated, Literal
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, model_validator
 
@@ -10,9 +11,12 @@ from carom_common.contracts.message import DEFAULT_TENANT
 from carom_common.egress_settings import OutboundSettings
 from carom_common.settings import NameList
 from carom_common.signing import SigningSettings
+from carom_common.tls import TlsError, TlsFiles, client_context
 from carom_intake.domain.addresses import parse_networks
 from carom_intake.domain.keys import TENANT, KeyRate
+from carom_intake.domain.tokens import Expected
 from carom_intake.keyring import read_keys
+from carom_intake.oidc import Oidc, Provider
 
 
 def _check_tenant(value: str) -> str:
@@ -61,6 +65,23 @@ class IntakeSettings(OutboundSettings, SigningSettings):
     keys_file: str = Field(
         "", description="JSON file with the API keys; followed while it changes. Required unless `CAROM_AUTH` is `off`."
     )
+    oidc_issuer: str = Field(
+        "", description="`iss` of tokens (JWT) that are taken in place of an API key; empty: none are."
+    )
+    oidc_audience: str = Field("", description="`aud` that such tokens must name. Required with an issuer.")
+    oidc_jwks_url: str = Field(
+        "", description="Where the issuer's public keys (JWKS) are: `https`, or `http` on a loopback address."
+    )
+    oidc_ca_file: str = Field("", description="PEM file with the CAs of that URL; empty: those of the system.")
+    oidc_tenant_claim: str = Field(
+        "tenant",
+        min_length=1,
+        description="Claim with the tenant: its name, or a JSON Pointer such as `/carom/tenant`.",
+    )
+    oidc_scope_claim: str = Field(
+        "scope", min_length=1, description="Claim with the scopes, as a list or with spaces between; named alike."
+    )
+    oidc_leeway: float = Field(30, ge=0, le=300, description="Seconds that the issuer's clock may differ from ours.")
     operator_tenant: Annotated[str, AfterValidator(_check_tenant)] = Field(
         DEFAULT_TENANT,
         description="Tenant whose admins manage the API keys, and see the audit trail, of all tenants; empty: nobody.",
@@ -93,6 +114,8 @@ class IntakeSettings(OutboundSettings, SigningSettings):
     def _check_keys(self) -> "IntakeSettings":
         """A service that could let nobody in does not start."""
         if self.auth == "keys":
+            if not self.keys_file and self.oidc_issuer:
+                return self
             if not self.keys_file:
                 raise ValueError("CAROM_KEYS_FILE: must name the file of API keys (CAROM_AUTH=off does without keys)")
             try:
@@ -100,6 +123,56 @@ class IntakeSettings(OutboundSettings, SigningSettings):
             except ValueError as error:
                 raise ValueError(f"CAROM_KEYS_FILE: {error}") from error
         return self
+
+    @model_validator(mode="after")
+    def _check_oidc(self) -> "IntakeSettings":
+        others = {
+            "CAROM_OIDC_AUDIENCE": self.oidc_audience,
+            "CAROM_OIDC_JWKS_URL": self.oidc_jwks_url,
+            "CAROM_OIDC_CA_FILE": self.oidc_ca_file,
+        }
+        if not self.oidc_issuer:
+            for name, value in others.items():
+                if value:
+                    raise ValueError(f"{name}: is for tokens of an issuer, and CAROM_OIDC_ISSUER names none")
+            return self
+        if self.auth == "off":
+            raise ValueError("CAROM_OIDC_ISSUER: nobody is asked for a token while CAROM_AUTH is off")
+        if not self.oidc_audience:
+            raise ValueError("CAROM_OIDC_AUDIENCE: must say for whom tokens are, or those for others would count here")
+        if not _is_key_set_url(self.oidc_jwks_url):
+            raise ValueError("CAROM_OIDC_JWKS_URL: must be an https URL (http on a loopback address only)")
+        if self.oidc_ca_file:
+            try:
+                client_context(TlsFiles(self.oidc_ca_file))
+            except TlsError as error:
+                raise ValueError(f"CAROM_OIDC_CA_FILE: {error}") from error
+        return self
+
+
+def _is_key_set_url(url: str) -> bool:
+    """Keys that come over a network in clear are anybody's."""
+    try:
+        parts = urlsplit(url)
+        host, _ = parts.hostname or "", parts.port
+    except ValueError:
+        return False
+    loopback = host == "localhost" or host.startswith("127.") or host == "::1"
+    return bool(host) and (parts.scheme == "https" or (parts.scheme == "http" and loopback))
+
+
+def oidc_of(settings: IntakeSettings) -> Oidc | None:
+    """Tokens of the provider that the settings name."""
+    if not settings.oidc_issuer:
+        return None
+    expected = Expected(
+        settings.oidc_issuer,
+        settings.oidc_audience,
+        settings.oidc_scope_claim,
+        settings.oidc_tenant_claim,
+        settings.oidc_leeway,
+    )
+    return Oidc(Provider(settings.oidc_jwks_url, settings.oidc_ca_file), expected)
 
 
 def default_rate(settings: IntakeSettings) -> KeyRate | None:
