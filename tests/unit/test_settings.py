@@ -23,7 +23,6 @@ from carom_intake.settings import IntakeSettings
         (IntakeSettings, "CAROM_KEYS_FILE", "/nowhere/keys.json"),
         (IntakeSettings, "CAROM_OPERATOR_TENANT", "A"),
         (IntakeSettings, "CAROM_TRUSTED_PROXIES", "10.0.0.0/8,10.0.0.1/8"),
-        (IntakeSettings, "CAROM_OIDC_ISSUER", "https://id.example"),
         (IntakeSettings, "CAROM_OIDC_AUDIENCE", "carom"),
         (IntakeSettings, "CAROM_OIDC_JWKS_URL", "https://id.example/keys"),
         (IntakeSettings, "CAROM_OIDC_CA_FILE", "/nowhere/ca.pem"),
@@ -39,6 +38,15 @@ from carom_intake.settings import IntakeSettings
         (ExecutorSettings, "CAROM_EXECUTOR_CONCURRENCY", "0"),
         (ExecutorSettings, "CAROM_EGRESS_ALLOW", "10.0.0.0/99"),
         (ExecutorSettings, "CAROM_EGRESS_DENY", "not a name!"),
+        (ExecutorSettings, "CAROM_EGRESS_SCHEMES", "http,ftp"),
+        (IntakeSettings, "CAROM_EGRESS_SCHEMES", ""),
+        (ExecutorSettings, "CAROM_EGRESS_PORTS", "443,http"),
+        (IntakeSettings, "CAROM_EGRESS_PORTS", "9000-8000"),
+        (CallbackSettings, "CAROM_EGRESS_BLOCKED_PORTS", "default,70000"),
+        (IntakeSettings, "CAROM_EGRESS_RULES", '{"a": {"targets": ["x y"]}}'),
+        (ExecutorSettings, "CAROM_EGRESS_RULES", "{"),
+        (ExecutorSettings, "CAROM_EGRESS_PROXY", "https://hunter2:hunter2@proxy:3128"),
+        (CallbackSettings, "CAROM_EGRESS_TLS", '{"a.test": {"ca": "/nowhere/ca.pem"}}'),
         (ExecutorSettings, "CAROM_CONSUMER_TIMEOUT", "300"),
         (CallbackSettings, "CAROM_CALLBACK_SECRET", "hunter2"),
         (CallbackSettings, "CAROM_CALLBACK_DELAYS", "5,x"),
@@ -56,6 +64,38 @@ def test_a_bad_value_is_one_line_with_its_variable(
     assert said.count("\n") == 1
     assert name in said
     assert "hunter2" not in said
+
+
+OIDC = {
+    "CAROM_OIDC_ISSUER": "https://id.example",
+    "CAROM_OIDC_AUDIENCE": "carom",
+    "CAROM_OIDC_JWKS_URL": "https://id.example/keys",
+}
+
+
+@pytest.mark.parametrize(
+    ("changed", "named"),
+    [
+        ({"CAROM_OIDC_AUDIENCE": ""}, "CAROM_OIDC_AUDIENCE"),
+        ({"CAROM_OIDC_JWKS_URL": ""}, "CAROM_OIDC_JWKS_URL"),
+        ({"CAROM_OIDC_JWKS_URL": "http://id.example/keys"}, "CAROM_OIDC_JWKS_URL"),
+        ({"CAROM_OIDC_JWKS_URL": "http://127.0.0.1.example/keys"}, "CAROM_OIDC_JWKS_URL"),
+        ({"CAROM_OIDC_JWKS_URL": "https://id.example:x/"}, "CAROM_OIDC_JWKS_URL"),
+        ({"CAROM_AUTH": "off"}, "CAROM_OIDC_ISSUER"),
+        ({"CAROM_OIDC_ISSUER": ""}, "CAROM_OIDC_AUDIENCE"),
+    ],
+)
+def test_tokens_need_all_of_their_settings(
+    changed: dict[str, str], named: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, value in OIDC.items():
+        monkeypatch.setenv(name, value)
+    assert load_settings(IntakeSettings).oidc_issuer, "and no file of keys"
+    for name, value in changed.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(SystemExit):
+        load_settings(IntakeSettings)
+    assert f"bad configuration: {named}: " in capsys.readouterr().err
 
 
 def test_lists_are_comma_separated(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,8 +8,10 @@ from starlette.requests import Request
 from carom_common.contracts.message import DEFAULT_TENANT
 from carom_common.telemetry import metrics
 from carom_intake.domain.addresses import Address, Network, client_address
-from carom_intake.domain.keys import ALL_SCOPES, KeyRate, Refusal, Scope
+from carom_intake.domain.keys import ALL_SCOPES, Key, KeyRate, Refusal, Scope
+from carom_intake.domain.tokens import BEARER, Bearer
 from carom_intake.keyring import KeyRing, KeysUnknown
+from carom_intake.oidc import Oidc
 from carom_intake.problems import HttpProblem, unavailable
 
 _DETAIL = "this needs a valid API key: Authorization: Bearer carom_<id>_<secret>"
@@ -53,17 +55,25 @@ def no_keys(_: Request) -> Caller:
     return ANYONE
 
 
-def by_keys(ring: KeyRing, origins: Origins) -> Authenticate:
-    """Takes whoever has a key of the ring; all others get one and the same 401."""
+def by_keys(ring: KeyRing, origins: Origins, oidc: Oidc | None = None) -> Authenticate:
+    """Takes whoever has a key of the ring, or a token of the provider; all others get one and the same 401."""
+
+    def prove(request: Request) -> Key | Bearer | Refusal:
+        given = request.headers.getlist("authorization")
+        if oidc and len(given) == 1 and (token := BEARER.fullmatch(given[0])):
+            return oidc.verify(token[1])
+        return ring.verify(given, lambda: origins.of(request))
 
     def authenticate(request: Request) -> Caller:
         try:
-            found = ring.verify(request.headers.getlist("authorization"), lambda: origins.of(request))
+            found = prove(request)
         except KeysUnknown:
-            raise unavailable("the store of API keys could not be asked yet") from None
+            raise unavailable("what proves keys and tokens could not be asked for yet") from None
         if isinstance(found, Refusal):
             metrics.auth_failures.labels(found).inc()
             raise HttpProblem(401, _DETAIL, headers={"WWW-Authenticate": "Bearer"})
+        if isinstance(found, Bearer):
+            return Caller(found.tenant, found.scopes, found.id)
         return Caller(found.tenant, found.granted, found.id, found.rate)
 
     return authenticate

@@ -12,7 +12,7 @@ from carom_common.egress_settings import OutboundSettings
 from carom_common.settings import NameList
 from carom_common.signing import SigningSettings
 from carom_common.tls import TlsError, TlsFiles, client_context
-from carom_intake.domain.addresses import parse_networks
+from carom_intake.domain.addresses import parse_address, parse_networks
 from carom_intake.domain.keys import TENANT, KeyRate
 from carom_intake.domain.tokens import Expected
 from carom_intake.keyring import read_keys
@@ -111,20 +111,6 @@ class IntakeSettings(OutboundSettings, SigningSettings):
     )
 
     @model_validator(mode="after")
-    def _check_keys(self) -> "IntakeSettings":
-        """A service that could let nobody in does not start."""
-        if self.auth == "keys":
-            if not self.keys_file and self.oidc_issuer:
-                return self
-            if not self.keys_file:
-                raise ValueError("CAROM_KEYS_FILE: must name the file of API keys (CAROM_AUTH=off does without keys)")
-            try:
-                read_keys(Path(self.keys_file))
-            except ValueError as error:
-                raise ValueError(f"CAROM_KEYS_FILE: {error}") from error
-        return self
-
-    @model_validator(mode="after")
     def _check_oidc(self) -> "IntakeSettings":
         others = {
             "CAROM_OIDC_AUDIENCE": self.oidc_audience,
@@ -149,6 +135,20 @@ class IntakeSettings(OutboundSettings, SigningSettings):
                 raise ValueError(f"CAROM_OIDC_CA_FILE: {error}") from error
         return self
 
+    @model_validator(mode="after")
+    def _check_keys(self) -> "IntakeSettings":
+        """A service that could let nobody in does not start."""
+        if self.auth == "keys":
+            if not self.keys_file and self.oidc_issuer:
+                return self
+            if not self.keys_file:
+                raise ValueError("CAROM_KEYS_FILE: must name the file of API keys (CAROM_AUTH=off does without keys)")
+            try:
+                read_keys(Path(self.keys_file))
+            except ValueError as error:
+                raise ValueError(f"CAROM_KEYS_FILE: {error}") from error
+        return self
+
 
 def _is_key_set_url(url: str) -> bool:
     """Keys that come over a network in clear are anybody's."""
@@ -157,7 +157,7 @@ def _is_key_set_url(url: str) -> bool:
         host, _ = parts.hostname or "", parts.port
     except ValueError:
         return False
-    loopback = host == "localhost" or host.startswith("127.") or host == "::1"
+    loopback = host == "localhost" or getattr(parse_address(host), "is_loopback", False)
     return bool(host) and (parts.scheme == "https" or (parts.scheme == "http" and loopback))
 
 

@@ -16,7 +16,8 @@ submissions_refused = Counter(
 )
 auth_failures = Counter(
     "carom_auth_failures_total",
-    "Requests not let in, by reason: missing, malformed, unknown, expired, address (outside the key's CIDRs), scope. "
+    "Requests not let in, by reason: missing, malformed, unknown, expired, address (outside the key's CIDRs), scope; "
+    "of tokens also unknown-key and tenant (they name none). "
     "unknown high: somebody guesses.",
     ["reason"],
 )

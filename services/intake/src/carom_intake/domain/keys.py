@@ -101,6 +101,10 @@ class Refusal(StrEnum):
     EXPIRED = "expired"
     ADDRESS = "address"
     """The right secret, from an address outside the key's CIDRs."""
+    UNKNOWN_KEY = "unknown-key"
+    """A token of an identity provider, signed with a key that is not among the provider's."""
+    TENANT = "tenant"
+    """A good token that names no tenant."""
 
 
 def _nowhere() -> Address | None:
