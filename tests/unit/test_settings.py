@@ -1,6 +1,16 @@
 """Bad configuration: one line that names the variable."""
 
+import contextlib
+from pathlib import Path
+
 import pytest
+from cryptography.hazmat.primitives.serialization import (
+    BestAvailableEncryption,
+    Encoding,
+    PrivateFormat,
+    load_pem_private_key,
+)
+from tests.support.tls import Authority
 
 from carom_callback.settings import CallbackSettings
 from carom_common.settings import Settings, load_settings
@@ -120,3 +130,40 @@ def test_urls_with_passwords_are_not_shown(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setenv("RABBITMQ_URL", "amqp://user:hunter2@host")
     monkeypatch.setenv("CAROM_AUTH", "off")
     assert "hunter2" not in repr(load_settings(IntakeSettings))
+
+
+def test_files_of_tls_are_read_at_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What cannot work is one line that names the variable, before anything connects."""
+    authority = Authority(tmp_path)
+    good, other = authority.pem("good", "carom"), authority.pem("other", "carom")
+    locked = tmp_path / "locked.key"
+    key = load_pem_private_key(good.key.read_bytes(), None)
+    locked.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(b"password")))
+    (tmp_path / "empty.pem").write_text("")
+
+    def said(**files: object) -> str:
+        with monkeypatch.context() as context:
+            urls = {"RABBITMQ_URL": "amqps://h", "REDIS_URL": "rediss://h", "CAROM_CALLBACK_SECRET": ""}
+            for name, value in (urls | files).items():
+                context.setenv(name, str(value))
+            with contextlib.suppress(SystemExit):
+                load_settings(CallbackSettings)
+        return capsys.readouterr().err
+
+    both = {"CAROM_STORE_CERT_FILE": good.certificate, "CAROM_STORE_KEY_FILE": good.key}
+    assert said(CAROM_BROKER_CA_FILE=authority.file, CAROM_STORE_CA_FILE=authority.file, **both) == ""
+    for files, words in (
+        ({"CAROM_BROKER_CA_FILE": "/nowhere/ca.pem"}, "CAROM_BROKER_CA_FILE: /nowhere/ca.pem cannot be read"),
+        ({"CAROM_STORE_CA_FILE": tmp_path / "empty.pem"}, "CAROM_STORE_CA_FILE: "),
+        ({"CAROM_STORE_CA_FILE": good.key}, "holds no CA certificate in PEM"),
+        ({"CAROM_BROKER_CERT_FILE": good.certificate}, "CAROM_BROKER_CERT_FILE: "),
+        ({"CAROM_BROKER_KEY_FILE": good.key}, "CAROM_BROKER_KEY_FILE: needs CAROM_BROKER_CERT_FILE too"),
+        (both | {"CAROM_STORE_KEY_FILE": other.key}, "are no certificate with its key in PEM (KEY_VALUES_MISMATCH)"),
+        (both | {"CAROM_STORE_KEY_FILE": locked}, "CAROM_STORE_CERT_FILE: the key is encrypted"),
+        (both | {"REDIS_URL": "redis://h"}, "CAROM_STORE_CERT_FILE: is for TLS alone, and REDIS_URL"),
+    ):
+        line = said(**files)
+        assert words in line
+        assert line.count("\n") == 1
