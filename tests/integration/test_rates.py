@@ -27,7 +27,7 @@ pytestmark = pytest.mark.stack
 SCOPES = [Scope.JOBS_WRITE, Scope.JOBS_READ]
 FREE = new_key("free", "free", SCOPES, rate=KeyRate(100_000, 1_000_000))
 DEFAULT = new_key("by-default", "free", SCOPES)
-SLOW = new_key("slow", "free", SCOPES, rate=KeyRate(0.5, 3))
+SLOW = new_key("slow", "free", SCOPES, rate=KeyRate(0.25, 3))
 STEADY = new_key("steady", "free", SCOPES, rate=KeyRate(20, 20))
 ADMIN = new_key("admin", "default", [Scope.ADMIN], rate=KeyRate(100_000))
 QUOTA = new_key("quota", "quota", SCOPES, rate=KeyRate(100_000))
@@ -40,7 +40,7 @@ def urls(servers: Servers) -> dict[str, str]:
 @pytest.fixture(scope="module")
 async def three(stack: Stack, servers: Servers) -> AsyncIterator[Intakes]:
     env = urls(servers) | {
-        "CAROM_KEY_RATE": "2",
+        "CAROM_KEY_RATE": "0.2",
         "CAROM_KEY_BURST": "4",
         "CAROM_TENANT_JOBS": "10",
         "CAROM_TENANT_BYTES": "20000",
@@ -73,8 +73,8 @@ async def test_a_burst_and_then_429_whatever_the_replica(three: Intakes) -> None
     refused = answers[3]
     problem = check_problem(refused, 429)
     assert problem["reason"] == "rate-limited"
-    assert "0.5 requests a second, 3 at once" in problem["detail"]
-    assert 1 <= int(refused.headers["retry-after"]) <= 2
+    assert "0.25 requests a second, 3 at once" in problem["detail"]
+    assert 1 <= int(refused.headers["retry-after"]) <= 4
     await asyncio.sleep(int(refused.headers["retry-after"]))
     assert await ask(three.api(SLOW.token)) == 404, "Retry-After keeps its word"
 
@@ -84,13 +84,13 @@ async def test_the_fields_of_the_draft(three: Intakes) -> None:
     seen = []
     for _ in range(5):
         answer = await three.api(DEFAULT.token).http.get("/api/jobs/x")
-        assert answer.headers["ratelimit-policy"] == '"key";q=4;w=2'
+        assert answer.headers["ratelimit-policy"] == '"key";q=4;w=20'
         found = re.fullmatch(r'"key";r=(\d+);t=(\d+)', answer.headers["ratelimit"])
         assert found, answer.headers["ratelimit"]
         seen.append((answer.status_code, int(found[1]), int(found[2])))
     assert [status for status, _, _ in seen] == [404] * 4 + [429]
     assert [left for _, left, _ in seen] == [3, 2, 1, 0, 0]
-    assert [reset for _, _, reset in seen][-1] == 2
+    assert [reset for _, _, reset in seen][-1] == 20
     assert "ratelimit" not in (await three.api(None).http.get("/openapi.json")).headers
 
 
