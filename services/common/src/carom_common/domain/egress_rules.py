@@ -104,7 +104,7 @@ class HeaderRules:
     def first(self, headers: Mapping[str, str], hosts: HostList | None) -> str | None:
         """What is wrong with the first header that must not be sent, in one line."""
         for name, why in self.refusals(headers, hosts):
-            return f"the header {name} {why}"
+            return f"the header {name[:100]} {why}"
         return None
 
     def _host_refusal(self, value: str, hosts: HostList | None) -> str | None:

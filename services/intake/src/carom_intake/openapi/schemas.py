@@ -14,7 +14,8 @@ REF = "#/components/schemas/{name}"
 
 URL: Schema = {
     "type": "string",
-    "description": "Absolute `http` or `https` URL without user name, spaces and control characters.",
+    "description": "Absolute `http` or `https` URL without user name, spaces and control characters, of a scheme, port and "
+    "host that the operator lets be called.",
     "maxLength": MAX_URL,
     "pattern": r"^[Hh][Tt][Tt][Pp][Ss]?://[^\u0000-\u0020\u007f\\@/?#]+([/?#][^\u0000-\u0020\u007f\\]*)?$",
 }
@@ -47,7 +48,7 @@ def headers_schema(*refused: str) -> Schema:
     return {
         "type": "object",
         "description": "Names are tokens (RFC 9110), none of the connection's own, none `X-Carom-*`, each given "
-        "once in any case; at most 16 KiB.",
+        "once in any case; at most 16 KiB. The operator may refuse more, and allow `Host`.",
         "maxProperties": MAX_HEADERS,
         "propertyNames": {
             "pattern": r"^[!#$%&'*+.^_`|~0-9A-Za-z-]+$",
