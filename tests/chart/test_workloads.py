@@ -86,7 +86,15 @@ OTHERS: dict[str, Any] = {
     "auth": {"enabled": False},
     "test": {"enabled": False},
     "defaults": {"shutdown": {"drainSeconds": 7.5}},
-    "egress": {"allow": ["10.0.0.0/8", "intranet.example.com"], "deny": ["192.0.2.1"]},
+    "egress": {
+        "allow": ["10.0.0.0/8", "intranet.example.com"],
+        "deny": ["192.0.2.1"],
+        "schemes": ["https"],
+        "ports": ["443"],
+        "blockedPorts": [],
+        "rules": {"*": {"targets": ["*.example.com"]}},
+        "proxy": {"url": "http://proxy.example.com:3128"},
+    },
     "intake": {
         "config": {
             "port": 3100,

@@ -16,6 +16,10 @@ CAROM_SHUTDOWN_TIMEOUT: {{ include "carom.scalar" $values.shutdown.drainSeconds 
 {{- range $key, $value := merge (dict) $values.config $root.Values.config }}
 CAROM_{{ $key | snakecase | upper }}: {{ include "carom.scalar" $value | quote }}
 {{- end }}
+CAROM_EGRESS_SCHEMES: {{ join "," $root.Values.egress.schemes | quote }}
+CAROM_EGRESS_PORTS: {{ join "," $root.Values.egress.ports | quote }}
+CAROM_EGRESS_BLOCKED_PORTS: {{ join "," $root.Values.egress.blockedPorts | quote }}
+CAROM_EGRESS_RULES: {{ $root.Values.egress.rules | empty | ternary "" ($root.Values.egress.rules | toJson) | quote }}
 {{- if eq $component "intake" }}
 CAROM_AUTH: {{ $root.Values.auth.enabled | ternary "keys" "off" | quote }}
 {{- if $root.Values.auth.enabled }}
@@ -25,14 +29,14 @@ CAROM_KEYS_FILE: {{ include "carom.keysDirectory" . }}/keys.json
 {{- $allow := $root.Values.test.enabled | ternary (append $root.Values.egress.allow (include "carom.testHost" $root)) $root.Values.egress.allow }}
 CAROM_EGRESS_ALLOW: {{ join "," $allow | quote }}
 CAROM_EGRESS_DENY: {{ join "," $root.Values.egress.deny | quote }}
-{{- end }}
-{{- end }}
-
-{{/* A component's ConfigMap: include "carom.configmap" (list . "intake") */}}
 {{- if not $root.Values.egress.proxy.existingSecret }}
 CAROM_EGRESS_PROXY: {{ $root.Values.egress.proxy.url | quote }}
 {{- end }}
 CAROM_EGRESS_TLS: {{ include "carom.egressTls" $root | quote }}
+{{- end }}
+{{- end }}
+
+{{/* A component's ConfigMap: include "carom.configmap" (list . "intake") */}}
 {{- define "carom.configmap" -}}
 apiVersion: v1
 kind: ConfigMap

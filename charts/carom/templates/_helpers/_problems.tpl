@@ -59,6 +59,13 @@
 {{- if and .Values.callback.signing.secret .Values.callback.signing.existingSecret -}}
 {{- $problems = append $problems "callback.signing.secret and callback.signing.existingSecret are both set: keep one of them." -}}
 {{- end -}}
+{{- $proxy := .Values.egress.proxy -}}
+{{- if and $proxy.url $proxy.existingSecret -}}
+{{- $problems = append $problems "egress.proxy.url and egress.proxy.existingSecret are both set: keep one of them." -}}
+{{- end -}}
+{{- if contains "@" $proxy.url -}}
+{{- $problems = append $problems "egress.proxy.url holds a password, and would stand in a ConfigMap: set egress.proxy.existingSecret to a Secret that holds the URL." -}}
+{{- end -}}
 {{- if and .Values.auth.existingSecret (not .Values.auth.enabled) -}}
 {{- $problems = append $problems "auth.existingSecret names API keys, but auth.enabled is false: leave out one of the two." -}}
 {{- end -}}
