@@ -18,8 +18,8 @@ SETTINGS: dict[str, type[Settings]] = {
     "executor": ExecutorSettings,
     "callback": CallbackSettings,
 }
-SECRETS = {"RABBITMQ_URL", "REDIS_URL", "CAROM_CALLBACK_SECRET"}
-SIGNED = {"callback": {"signing": {"existingSecret": "signing"}}}
+SECRETS = {"RABBITMQ_URL", "REDIS_URL", "CAROM_CALLBACK_SECRET", "CAROM_ENCRYPTION_KEYS"}
+SIGNED = {"callback": {"signing": {"existingSecret": "signing"}}, "signing": {"existingSecret": "keys"}}
 DRAIN_MARGIN = 10
 """Seconds between the end of the drain and the kill, for what the services close after it."""
 
@@ -74,6 +74,7 @@ OTHERS: dict[str, Any] = {
         "adminPort": 9091,
         "logLevel": "debug",
         "logFormat": "console",
+        "sensitiveHeaders": ["X-Customer", "X-Internal-*"],
         "retention": 2_000_000,
         "deadRetention": 30_000_000,
         "consumerTimeout": 3600.5,
@@ -153,12 +154,13 @@ def test_a_changed_setting_or_url_replaces_pods(component: str) -> None:
         spec: helm.Object = helm.render(values).get("Deployment", f"carom-{component}")["spec"]["template"]
         return spec
 
-    before = {"broker": {"url": "amqp://a:b@c"}, "store": {"url": "redis://a"}}
+    before = {"broker": {"url": "amqp://a:b@c"}, "store": {"url": "redis://a"}, "encryption": {"keys": "a"}}
     assert template(before) == template(before)
     for change in (
         {"config": {"logLevel": "debug"}},
         {"broker": {"url": "amqp://a:c@c"}},
         {"store": {"url": "redis://b"}},
+        {"encryption": {"keys": "b"}},
     ):
         assert template(helm.merged(before, change)) != template(before)
     # Nothing random may be in it: pods would be replaced by every upgrade.
@@ -168,18 +170,6 @@ def test_a_changed_setting_or_url_replaces_pods(component: str) -> None:
 # Connections
 
 
-def test_urls_come_from_the_secrets_that_are_named() -> None:
-    manifests = helm.rendered(helm.CHART / "ci/external-secrets-values.yaml")
-    assert manifests.all("Secret") == []
-    for component in helm.COMPONENTS:
-        given = environment(manifests, component)
-        assert given["RABBITMQ_URL"] == f"carom-{component}/url"
-        assert given["REDIS_URL"] == (
-            "carom-store-executor/url" if component == "executor" else "carom-store/redis-url"
-        )
-        (init,) = manifests.pod(component)["initContainers"]
-        assert init["env"][-1]["valueFrom"]["secretKeyRef"] == {"name": "carom-topology", "key": "amqp-url"}
-        assert manifests.container(component)["image"] == f"registry.example.com/relay/carom-{component}:0.1.0"
 def test_keys_at_rest_are_for_every_service_and_those_that_sign_for_two() -> None:
     manifests = helm.rendered(helm.CHART / "ci/external-secrets-values.yaml")
     for component in helm.COMPONENTS:
@@ -226,6 +216,18 @@ def test_certificates_are_mounted_where_the_services_look_for_them() -> None:
     assert [volume["name"] for volume in job["volumes"]] == ["broker-ca", "broker-client"]
 
 
+def test_urls_come_from_the_secrets_that_are_named() -> None:
+    manifests = helm.rendered(helm.CHART / "ci/external-secrets-values.yaml")
+    assert manifests.all("Secret") == []
+    for component in helm.COMPONENTS:
+        given = environment(manifests, component)
+        assert given["RABBITMQ_URL"] == f"carom-{component}/url"
+        assert given["REDIS_URL"] == (
+            "carom-store-executor/url" if component == "executor" else "carom-store/redis-url"
+        )
+        (init,) = manifests.pod(component)["initContainers"]
+        assert init["env"][-1]["valueFrom"]["secretKeyRef"] == {"name": "carom-topology", "key": "amqp-url"}
+        assert manifests.container(component)["image"] == f"registry.example.com/relay/carom-{component}:0.1.0"
         assert manifests.pod(component)["imagePullSecrets"] == [{"name": "registry"}]
     assert environment(manifests, "callback")["CAROM_CALLBACK_SECRET"] == "carom-signing/secret"
 
@@ -256,9 +258,10 @@ def test_urls_in_values_are_kept_in_secrets_only() -> None:
         "broker": {"url": "amqp://u:hush@h"},
         "store": {"url": "redis://:hush@h"},
         "callback": {"signing": {"secret": "hush"}},
+        "encryption": {"keys": "a1:hush"},
     }
     manifests = helm.render(values)
-    assert [d["kind"] for d in manifests.objects if "hush" in str(d)] == ["Secret"] * 4
+    assert [d["kind"] for d in manifests.objects if "hush" in str(d)] == ["Secret"] * 5
 
 
 # Topology

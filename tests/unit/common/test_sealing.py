@@ -69,6 +69,18 @@ def test_what_was_written_without_keys_is_read_with_them_and_not_the_other_way_r
         decode_execute(body_of(message(), vault), CLEAR)
 
 
+def test_keys_are_brought_in_and_taken_out_by_way_of_clear() -> None:
+    """Whoever has no key parks what is sealed: so all learn it before the first of them seals."""
+    key = f"new:{base64.b64encode(NEW.key).decode()}"
+    learning = Vault(parse_sealing_keys(f"clear, {key}"))
+    assert not learning.seals
+    assert learning.seal("job-1", b"{}") == b"{}"
+    assert CLEAR.open("job-1", learning.seal("job-1", b"{}")) == b"{}"
+    assert learning.open("job-1", Vault([NEW]).seal("job-1", b"{}")) == b"{}"
+    with pytest.raises(ValueError, match="32 bytes"):
+        parse_sealing_keys(f"{key},clear")
+
+
 def test_a_value_of_one_job_passes_for_none_of_another() -> None:
     vault = Vault([NEW])
     with pytest.raises(Unsealable):
@@ -156,5 +168,6 @@ def test_keys_have_ids_of_their_own_and_a_bound() -> None:
 
 
 def test_json_begins_with_no_mark_of_what_is_sealed() -> None:
-    for value in ({}, [], "~", 1, None, "\x01"):
+    values: tuple[object, ...] = ({}, [], "~", 1, None, "\x01")
+    for value in values:
         assert not json.dumps(value).encode().startswith((b"~", SEALED))

@@ -66,6 +66,18 @@
 {{- if contains "@" $proxy.url -}}
 {{- $problems = append $problems "egress.proxy.url holds a password, and would stand in a ConfigMap: set egress.proxy.existingSecret to a Secret that holds the URL." -}}
 {{- end -}}
+{{- if and .Values.encryption.keys .Values.encryption.existingSecret -}}
+{{- $problems = append $problems "encryption.keys and encryption.existingSecret are both set: keep one of them." -}}
+{{- end -}}
+{{- if and .Values.encryption.allowClear (include "carom.encryptionSecret" .) -}}
+{{- $problems = append $problems "encryption.allowClear is true, but there are keys: leave out one of the two." -}}
+{{- end -}}
+{{- if not (or $dev .Values.encryption.allowClear (include "carom.encryptionSecret" .)) -}}
+{{- $problems = append $problems "RabbitMQ and Redis would keep payloads, headers and responses in clear: set encryption.existingSecret to a Secret whose `keys` are such as a1:$(openssl rand -base64 32), or accept it with encryption.allowClear=true." -}}
+{{- end -}}
+{{- if and .Values.signing.publicSecret (not .Values.signing.existingSecret) -}}
+{{- $problems = append $problems "signing.publicSecret names what is published, but signing.existingSecret names nothing that signs: set both." -}}
+{{- end -}}
 {{- if and .Values.auth.existingSecret (not .Values.auth.enabled) -}}
 {{- $problems = append $problems "auth.existingSecret names API keys, but auth.enabled is false: leave out one of the two." -}}
 {{- end -}}

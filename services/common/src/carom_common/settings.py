@@ -108,7 +108,8 @@ class Settings(BaseSettings):
     encryption_keys: Annotated[SecretStr, AfterValidator(_check_sealing_keys)] = Field(
         SecretStr(""),
         description="Keys that jobs and responses are encrypted with in RabbitMQ and Redis, comma separated: "
-        "`<id>:<32 bytes in base64>`; the first encrypts, all decrypt. Empty: they are kept in clear.",
+        "`<id>:<32 bytes in base64>`; the first encrypts, all decrypt. Empty: they are kept in clear. `clear` in the "
+        "first place encrypts nothing, for a first rollout.",
     )
     shutdown_timeout: float = Field(30, gt=0, le=3600, description="Seconds that running work may take after SIGTERM.")
     retention: int = Field(

@@ -25,46 +25,49 @@ def _empty_is_none(value: Any) -> Any:
     return None if value == "" else value
 
 
-class SigningSettings(Settings):
-    """What callbacks and, where a job asks for it, target calls are signed with."""
+class PublishingSettings(Settings):
+    """Where the keys of tenants are: intake publishes the public ones."""
+
+    signing_file: str = Field(
+        "",
+        description="JSON file with the keys that sign callbacks, and calls that ask for it (Standard Webhooks): "
+        "`{<tenant>: [<key>, ...]}`, `*` for others; followed while it changes. Intake needs no more than `whpk_`.",
+    )
+
+    @model_validator(mode="after")
+    def _check_signing(self) -> "PublishingSettings":
+        try:
+            SigningKeys(self)
+        except InvalidKeys as error:
+            raise ValueError(f"CAROM_SIGNING_FILE: {error}") from error
+        return self
+
+
+class SigningSettings(PublishingSettings):
+    """What the services that sign read on top."""
 
     callback_secret: Annotated[SecretStr | None, BeforeValidator(_empty_is_none), AfterValidator(_check_secret)] = (
         Field(
             None,
-            description="Signs callbacks when set (Standard Webhooks): `whsec_` and 24 to 64 bytes in base64, or "
-            "`whsk_` and an ed25519 private key; up to 8 at once, separated by spaces, for a rotation.",
+            description="Signs for tenants that `CAROM_SIGNING_FILE` does not name: `whsec_` and 24 to 64 bytes in "
+            "base64, or `whsk_` and an ed25519 private key; up to 8 at once, separated by spaces, for a rotation.",
         )
     )
-    signing_file: str = Field(
-        "",
-        description="JSON file with such keys by tenant, `*` for those it does not name: `{<tenant>: [<key>, ...]}`; "
-        "followed while it changes. Intake, which publishes the public ones, needs no more than `whpk_` keys in it.",
-    )
-
-    @model_validator(mode="after")
-    def _check_signing(self) -> "SigningSettings":
-        if self.signing_file:
-            try:
-                _, found = _read(Path(self.signing_file))
-            except InvalidKeys as error:
-                raise ValueError(f"CAROM_SIGNING_FILE: {error}") from error
-            if self.callback_secret is not None and EVERYBODY in found:
-                raise ValueError("CAROM_CALLBACK_SECRET: must be empty where CAROM_SIGNING_FILE has keys for `*`")
-        return self
 
 
 class SigningKeys:
     """The keys as settings and file last had them when they were good."""
 
-    def __init__(self, settings: SigningSettings) -> None:
-        secret = settings.callback_secret
+    def __init__(self, settings: PublishingSettings) -> None:
+        """Raise InvalidKeys."""
+        secret = settings.callback_secret if isinstance(settings, SigningSettings) else None
         self._fixed = {EVERYBODY: signer_in(secret.get_secret_value())} if secret is not None else {}
         self._path = Path(settings.signing_file) if settings.signing_file else None
         self._seen: bytes | str = b""
         self._signers: Signers = self._fixed
         if self._path is not None:
             self._seen, found = _read(self._path)
-            self._take(found)
+            self._signers = self._all(found)
 
     def of(self, tenant: str) -> Signer | None:
         """All keys of a tenant, public ones alone included."""
@@ -92,15 +95,17 @@ class SigningKeys:
         try:
             if isinstance(seen, str):
                 raise InvalidKeys(seen)
-            self._take(parse_signers(seen))
+            found = parse_signers(seen)
+            self._signers = self._all(found)
         except InvalidKeys as error:
             log.error("signing_keys_rejected", reason=str(error), kept=len(self._signers))
+        else:
+            log.info("signing_keys_loaded", tenants=len(found))
 
-    def _take(self, found: dict[str, Signer]) -> None:
+    def _all(self, found: dict[str, Signer]) -> Signers:
         if self._fixed and EVERYBODY in found:
-            raise InvalidKeys("has keys for `*` beside CAROM_CALLBACK_SECRET")
-        self._signers = self._fixed | found
-        log.info("signing_keys_loaded", tenants=len(found))
+            raise InvalidKeys("has keys for `*`, which CAROM_CALLBACK_SECRET is for too: leave out one of the two")
+        return self._fixed | found
 
 
 def _read(path: Path) -> tuple[bytes, dict[str, Signer]]:

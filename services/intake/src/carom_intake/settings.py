@@ -10,7 +10,7 @@ from pydantic import AfterValidator, Field, model_validator
 from carom_common.contracts.message import DEFAULT_TENANT
 from carom_common.egress_settings import OutboundSettings
 from carom_common.settings import NameList
-from carom_common.signing import SigningSettings
+from carom_common.signing import PublishingSettings
 from carom_common.tls import TlsError, TlsFiles, client_context
 from carom_intake.domain.addresses import parse_address, parse_networks
 from carom_intake.domain.keys import TENANT, KeyRate
@@ -30,7 +30,7 @@ def _check_networks(value: tuple[str, ...]) -> tuple[str, ...]:
     return value
 
 
-class IntakeSettings(OutboundSettings, SigningSettings):
+class IntakeSettings(OutboundSettings, PublishingSettings):
     """Where the API listens and how much it takes."""
 
     port: int = Field(3000, ge=0, le=65535, description="Port of the API.")

@@ -22,6 +22,8 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 KEY_BYTES, SALT_BYTES, NONCE_BYTES = 32, 16, 12
 MAX_KEYS = 16
+CLEAR_FIRST = "clear"
+"""In place of the first key, while keys are brought in or taken out: all learn to open before one seals."""
 SEALED = b"\x01"
 """Begins a sealed message."""
 
@@ -42,9 +44,15 @@ class SealingKey(NamedTuple):
 
 
 def parse_sealing_keys(text: str) -> tuple[SealingKey, ...]:
-    """The keys in `<id>:<32 bytes in base64>,...`; raises ValueError, which repeats none of them."""
+    """The keys in `<id>:<32 bytes in base64>,...`; raises ValueError, which repeats none of them.
+
+    `clear` in the first place stands for none: nothing is sealed, what is sealed already is opened.
+    """
     keys: list[SealingKey] = []
     for part in filter(None, map(str.strip, text.split(","))):
+        if part == CLEAR_FIRST and not keys:
+            keys.append(SealingKey(CLEAR_FIRST, b""))
+            continue
         given = _KEY.fullmatch(part)
         try:
             raw = base64.b64decode(given[2], validate=True) if given else b""
@@ -64,8 +72,8 @@ class Vault:
     """Seals with the first of some keys and opens with all of them; without keys all stays as it is."""
 
     def __init__(self, keys: Sequence[SealingKey] = ()) -> None:
-        self._keys = {key.id.encode(): key.key for key in keys}
-        self._own = keys[0].id.encode() if keys else b""
+        self._keys = {key.id.encode(): key.key for key in keys if key.key}
+        self._own = keys[0].id.encode() if keys and keys[0].key else b""
         self._opened: dict[bytes, AESGCM] = {}
         """By id of the key and random bytes, as they stand in a value."""
         self._left = 0
