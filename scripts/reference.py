@@ -8,7 +8,9 @@ from pydantic import SecretStr
 
 from asyncapi import asyncapi_page
 from carom_callback.settings import CallbackSettings
-from carom_common.settings import EgressSettings, Settings, variable
+from carom_common.egress_settings import EgressSettings, OutboundSettings
+from carom_common.settings import Settings, variable
+from carom_common.signing import PublishingSettings, SigningSettings
 from carom_common.telemetry import metrics
 from carom_executor.settings import ExecutorSettings
 from carom_intake.settings import IntakeSettings
@@ -30,20 +32,23 @@ Written by `make docs` from `carom_common/telemetry/metrics.py`; do not edit.
 |---|---|---|---|
 """
 
-GROUPS: tuple[tuple[str, type[Settings], type[Settings] | None], ...] = (
-    ("Every service", Settings, None),
-    ("Executor and callback", EgressSettings, Settings),
-    ("Intake", IntakeSettings, Settings),
-    ("Executor", ExecutorSettings, EgressSettings),
-    ("Callback", CallbackSettings, EgressSettings),
+GROUPS: tuple[tuple[str, type[Settings], tuple[type[Settings], ...]], ...] = (
+    ("Every service", Settings, ()),
+    ("Every service: what may be called", OutboundSettings, (Settings,)),
+    ("Every service: signatures", PublishingSettings, (Settings,)),
+    ("Executor and callback", EgressSettings, (OutboundSettings,)),
+    ("Executor and callback: signatures", SigningSettings, (PublishingSettings,)),
+    ("Intake", IntakeSettings, (OutboundSettings, PublishingSettings)),
+    ("Executor", ExecutorSettings, (EgressSettings, SigningSettings)),
+    ("Callback", CallbackSettings, (EgressSettings, SigningSettings)),
 )
 
 
 def config_page() -> str:
     """One table a group, each with the settings that the group adds."""
     lines = [CONFIG_HEAD]
-    for title, kind, base in GROUPS:
-        inherited = set(base.model_fields) if base else set()
+    for title, kind, bases in GROUPS:
+        inherited = {name for base in bases for name in base.model_fields}
         lines += [f"\n## {title}\n", "| variable | default | range | meaning |", "|---|---|---|---|"]
         for name, field in kind.model_fields.items():
             if name not in inherited:

@@ -2,9 +2,11 @@
 
 import contextlib
 import socket
+import ssl
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 from devstack.errors import DevstackError
 from devstack.paths import epmd_binary, rabbitmq_binary, redis_binary
@@ -12,12 +14,21 @@ from devstack.ports import free_port, is_free
 from devstack.process import Process, clean_environment, wait_until
 from devstack.server import Server
 
-__all__ = ["RabbitMQ", "Redis"]
+__all__ = ["RabbitMQ", "Redis", "ServerTls"]
 
 _LOOPBACK = "{127,0,0,1}"
 # A delayed message that falls due while the broker starts, before its bindings are back, is tried again after this
 # time; the default of three minutes would keep a retry waiting for as long.
 _ADVANCED = "[{rabbit, [{dead_letter_worker_publisher_confirm_timeout, 10000}]}].\n"
+
+
+class ServerTls(NamedTuple):
+    """TLS alone, and only for clients with a certificate of the same CA. `probe` asks whether the server is up."""
+
+    ca: Path
+    certificate: Path
+    key: Path
+    probe: ssl.SSLContext
 
 
 class RabbitMQ(Server):
@@ -34,8 +45,10 @@ class RabbitMQ(Server):
         port: int | None = None,
         management: bool = False,
         settings: Mapping[str, str | int] | None = None,
+        tls: ServerTls | None = None,
     ) -> None:
         super().__init__(directory, port)
+        self.tls = tls
         self.management_port = free_port() if management else None
         self.settings = dict(settings or {})
         self._epmd_port = free_port()
@@ -44,7 +57,7 @@ class RabbitMQ(Server):
 
     @property
     def url(self) -> str:
-        return f"amqp://guest:guest@127.0.0.1:{self.port}/"
+        return f"amqp{'s' if self.tls else ''}://guest:guest@127.0.0.1:{self.port}/"
 
     def ctl(self, *arguments: str, timeout: float = 60) -> str:
         """`rabbitmqctl` against this node; gives what it printed."""
@@ -90,7 +103,7 @@ class RabbitMQ(Server):
 
     def _is_ready(self) -> bool:
         """A protocol header is answered with Connection.Start (class 10, method 10)."""
-        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.port), 2) as connection:
+        with contextlib.suppress(OSError), _connected(self.port, self.tls) as connection:
             connection.sendall(b"AMQP\x00\x00\x09\x01")
             return connection.recv(11)[7:11] == b"\x00\x0a\x00\x0a"
         return False
@@ -111,8 +124,7 @@ class RabbitMQ(Server):
             # Makes the script exec the VM instead of waiting for it: its process is our child, and SIGKILL hits it.
             "RUNNING_UNDER_SYSTEMD": "true",
             "RABBITMQ_NODENAME": self.node,
-            "RABBITMQ_NODE_IP_ADDRESS": "127.0.0.1",
-            "RABBITMQ_NODE_PORT": str(self.port),
+            **({} if self.tls else {"RABBITMQ_NODE_IP_ADDRESS": "127.0.0.1", "RABBITMQ_NODE_PORT": str(self.port)}),
             "RABBITMQ_DIST_PORT": str(self._dist_port),
             "RABBITMQ_MNESIA_BASE": str(d / "data"),
             "RABBITMQ_LOG_BASE": str(d / "log"),
@@ -140,6 +152,17 @@ class RabbitMQ(Server):
             "log.console": "true",
             "log.console.level": "info",
         }
+        if self.tls:
+            del settings["listeners.tcp.default"]
+            settings |= {
+                "listeners.tcp": "none",
+                "listeners.ssl.default": f"127.0.0.1:{self.port}",
+                "ssl_options.cacertfile": str(self.tls.ca),
+                "ssl_options.certfile": str(self.tls.certificate),
+                "ssl_options.keyfile": str(self.tls.key),
+                "ssl_options.verify": "verify_peer",
+                "ssl_options.fail_if_no_peer_cert": "true",
+            }
         if self.management_port:
             settings |= {"management.tcp.ip": "127.0.0.1", "management.tcp.port": self.management_port}
         lines = [f"{name} = {value}\n" for name, value in (settings | self.settings).items()]
@@ -154,13 +177,21 @@ class Redis(Server):
 
     label = "Redis"
 
-    def __init__(self, directory: Path, *, port: int | None = None, settings: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        port: int | None = None,
+        settings: Mapping[str, str] | None = None,
+        tls: ServerTls | None = None,
+    ) -> None:
         super().__init__(directory, port)
         self.settings = dict(settings or {})
+        self.tls = tls
 
     @property
     def url(self) -> str:
-        return f"redis://127.0.0.1:{self.port}/0"
+        return f"redis{'s' if self.tls else ''}://127.0.0.1:{self.port}/0"
 
     def _prepare(self) -> Process:
         settings = {
@@ -171,6 +202,14 @@ class Redis(Server):
             "appendonly": "yes",
             "daemonize": "no",
         }
+        if self.tls:
+            settings |= {
+                "port": "0",
+                "tls-port": str(self.port),
+                "tls-ca-cert-file": str(self.tls.ca),
+                "tls-cert-file": str(self.tls.certificate),
+                "tls-key-file": str(self.tls.key),
+            }
         command = [redis_binary("redis-server")]
         for name, value in (settings | self.settings).items():
             command += [f"--{name}", value]
@@ -178,7 +217,18 @@ class Redis(Server):
 
     def _is_ready(self) -> bool:
         """PONG, not -LOADING."""
-        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.port), 2) as connection:
+        with contextlib.suppress(OSError), _connected(self.port, self.tls) as connection:
             connection.sendall(b"PING\r\n")
             return connection.recv(16).startswith(b"+PONG")
         return False
+
+
+def _connected(port: int, tls: ServerTls | None) -> socket.socket:
+    connection = socket.create_connection(("127.0.0.1", port), 2)
+    if tls is None:
+        return connection
+    try:
+        return tls.probe.wrap_socket(connection, server_hostname="127.0.0.1")
+    except OSError:
+        connection.close()
+        raise

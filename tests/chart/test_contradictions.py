@@ -5,12 +5,13 @@ from typing import Any
 import pytest
 from tests.support import helm
 
-URLS = {"broker": {"url": "amqp://u:p@h"}, "store": {"url": "redis://h"}}
+URLS = {"broker": {"url": "amqp://u:p@h"}, "store": {"url": "redis://h"}, "encryption": {"allowClear": True}}
 USERS = {
     "broker": {
         "users": {name: {"url": f"amqp://{name}:p@h"} for name in ("topology", "intake", "executor", "callback")}
     },
     "store": {"url": "redis://h"},
+    "encryption": {"allowClear": True},
 }
 """A broker user for each, and none for all."""
 OPEN = {"networkPolicy": {"ingressController": {"namespaces": ["ingress"]}}}
@@ -27,6 +28,11 @@ def refusal(values: helm.Values, **options: Any) -> str:
     [
         ({}, "No broker is named: set broker.url (amqp://"),
         ({}, "No store is named: set store.url (redis://"),
+        ({}, "RabbitMQ and Redis would keep payloads, headers and responses in clear: set encryption.existingSecret"),
+        (helm.merged(URLS, {"encryption": {"keys": "k", "existingSecret": "s", "allowClear": False}}),
+         "encryption.keys and encryption.existingSecret are both set"),
+        (helm.merged(URLS, {"encryption": {"keys": "k"}}), "encryption.allowClear is true, but there are keys"),
+        ({"signing": {"publicSecret": "s"}}, "signing.existingSecret names nothing that signs"),
         (helm.merged(URLS, {"broker": {"existingSecret": "s"}}), "broker.url and broker.existingSecret are both set"),
         (helm.merged(URLS, {"store": {"existingSecret": "s"}}), "store.url and store.existingSecret are both set"),
         (helm.merged(helm.DEV, {"broker": {"url": "amqp://u:p@h"}}), "dependencies.dev.enabled brings a broker, but"),
@@ -47,8 +53,21 @@ def refusal(values: helm.Values, **options: Any) -> str:
         (helm.merged(URLS, {"store": {"url": "h:6379"}}), "store.url is no URL such as redis://"),
         (helm.merged(URLS, {"broker": {"url": "amqps://u:p@h:5999/v"}}), "set networkPolicy.broker.ports=[5999]"),
         (helm.merged(URLS, {"store": {"url": "redis://h:7000"}}), "set networkPolicy.store.ports=[7000]"),
+        (helm.merged(helm.DEV, {"store": {"users": {"intake": {"existingSecret": "s"}}}}),
+         "store.users.intake names a store, but dependencies.dev.enabled brings one"),
+        ({"broker": {"url": "amqp://h"}, "store": {"users": {"intake": {"url": "redis://i:p@h"}}}},
+         "No store is named for executor, callback (store.users.executor): set store.url"),
+        (helm.merged(URLS, {"broker": {"tls": {"caSecret": "s"}}}),
+         "broker.tls names certificates, but broker.url has no TLS: it must begin with amqps://"),
+        (helm.merged(URLS, {"store": {"tls": {"clientSecret": "s"}}}),
+         "store.tls names certificates, but store.url has no TLS: it must begin with rediss://"),
+        (helm.merged(helm.DEV, {"store": {"tls": {"caSecret": "s"}}}),
+         "dependencies.dev.enabled brings a store without TLS, but store.tls names certificates"),
         ({"callback": {"signing": {"secret": "whsec_x", "existingSecret": "s"}}},
          "callback.signing.secret and callback.signing.existingSecret are both set"),
+        ({"egress": {"proxy": {"url": "http://p:1", "existingSecret": "s"}}},
+         "egress.proxy.url and egress.proxy.existingSecret are both set"),
+        ({"egress": {"proxy": {"url": "http://u:p@p:1"}}}, "egress.proxy.url holds a password"),
         ({"auth": {"enabled": False, "existingSecret": "s"}}, "auth.existingSecret names API keys, but"),
         ({"ingress": {"enabled": True}}, "set ingress.hosts, such as"),
         ({"ingress": {"enabled": True, "hosts": ["a"]}}, "set networkPolicy.ingressController.namespaces"),
@@ -105,9 +124,12 @@ def test_a_kind_that_the_cluster_does_not_know(file: str, api: str, product: str
 @pytest.mark.parametrize(
     "values",
     [
-        {"broker": {"url": "amqps://user:p%40ss@[2001:db8::1]:5671/v"}, "store": {"url": "rediss://:x@h:6380/1"}},
-        {"broker": {"url": "amqp://user:pass@h/vhost"}, "store": {"url": "redis://h"}},
-        {"broker": {"url": "amqp://user:5999@h"}, "store": {"url": "redis://user:7000@h/0"}},
+        helm.merged(
+            URLS,
+            {"broker": {"url": "amqps://user:p%40ss@[2001:db8::1]:5671/v"}, "store": {"url": "rediss://:x@h:6380/1"}},
+        ),
+        helm.merged(URLS, {"broker": {"url": "amqp://user:pass@h/vhost"}, "store": {"url": "redis://h"}}),
+        helm.merged(URLS, {"broker": {"url": "amqp://user:5999@h"}, "store": {"url": "redis://user:7000@h/0"}}),
         USERS,
         helm.merged(USERS, {"topology": {"declaredBy": "external"}, "broker": {"users": {"topology": {"url": ""}}}}),
         helm.merged(helm.MINIMAL, {"broker": {"users": {"scaler": {"url": "http://u:p@h:15672/v"}}}}),

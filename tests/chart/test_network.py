@@ -131,6 +131,18 @@ def test_intake_reaches_dns_broker_and_store_only(dev: helm.Manifests) -> None:
     assert namespaces(peers(egress, 53, "to")) == {"kube-system"}
 
 
+def test_intake_reaches_the_identity_provider_where_there_is_one() -> None:
+    config = {"oidcIssuer": "https://id.example", "oidcAudience": "carom", "oidcJwksUrl": "https://id.example/keys"}
+    provider = {"networkPolicy": {"identityProvider": {"to": [{"ipBlock": {"cidr": "192.0.2.7/32"}}], "ports": [8443]}}}
+    manifests = helm.render(helm.merged(helm.MINIMAL, {"intake": {"config": config}}, provider))
+    assert reaches(manifests, "intake", "192.0.2.7", 8443)
+    assert not reaches(manifests, "intake", "192.0.2.8", 8443)
+    assert not reaches(helm.render(helm.merged(helm.MINIMAL, provider)), "intake", "192.0.2.7", 8443)
+    settings = manifests.settings("intake")
+    assert settings["CAROM_OIDC_ISSUER"] == "https://id.example"
+    assert settings["CAROM_OIDC_JWKS_URL"] == "https://id.example/keys"
+
+
 def test_dependencies_reach_nothing(dev: helm.Manifests) -> None:
     for name, port, clients in (
         ("rabbitmq", 5672, {"intake", "executor", "callback", "topology"}),

@@ -18,8 +18,8 @@ SETTINGS: dict[str, type[Settings]] = {
     "executor": ExecutorSettings,
     "callback": CallbackSettings,
 }
-SECRETS = {"RABBITMQ_URL", "REDIS_URL", "CAROM_CALLBACK_SECRET"}
-SIGNED = {"callback": {"signing": {"existingSecret": "signing"}}}
+SECRETS = {"RABBITMQ_URL", "REDIS_URL", "CAROM_CALLBACK_SECRET", "CAROM_ENCRYPTION_KEYS"}
+SIGNED = {"callback": {"signing": {"existingSecret": "signing"}}, "signing": {"existingSecret": "keys"}}
 DRAIN_MARGIN = 10
 """Seconds between the end of the drain and the kill, for what the services close after it."""
 
@@ -74,6 +74,7 @@ OTHERS: dict[str, Any] = {
         "adminPort": 9091,
         "logLevel": "debug",
         "logFormat": "console",
+        "sensitiveHeaders": ["X-Customer", "X-Internal-*"],
         "retention": 2_000_000,
         "deadRetention": 30_000_000,
         "consumerTimeout": 3600.5,
@@ -86,7 +87,15 @@ OTHERS: dict[str, Any] = {
     "auth": {"enabled": False},
     "test": {"enabled": False},
     "defaults": {"shutdown": {"drainSeconds": 7.5}},
-    "egress": {"allow": ["10.0.0.0/8", "intranet.example.com"], "deny": ["192.0.2.1"]},
+    "egress": {
+        "allow": ["10.0.0.0/8", "intranet.example.com"],
+        "deny": ["192.0.2.1"],
+        "schemes": ["https"],
+        "ports": ["443"],
+        "blockedPorts": [],
+        "rules": {"*": {"targets": ["*.example.com"]}},
+        "proxy": {"url": "http://proxy.example.com:3128"},
+    },
     "intake": {
         "config": {
             "port": 3100,
@@ -121,8 +130,9 @@ def test_every_setting_can_be_set(component: str, monkeypatch: pytest.MonkeyPatc
     read = kind().model_dump()
     secret = {field for field in kind.model_fields if variable(kind, field) in SECRETS}
     same = {n for n, f in kind.model_fields.items() if read[n] == f.default} - secret
-    # `services` is what the services do when nobody tells them otherwise; without keys there is no file of them.
-    assert same - {"keys_file"} == {"declare_topology"}
+    # `services` is what the services do when nobody tells them otherwise; without keys there is no file of them. Only a
+    # pod has the files of egress.tls: see test_egress.py.
+    assert same - {"keys_file", "signing_file", "egress_tls"} == {"declare_topology"}
     assert helm.render(helm.MINIMAL).settings(component)["CAROM_DECLARE_TOPOLOGY"] == "false"
 
 
@@ -144,12 +154,13 @@ def test_a_changed_setting_or_url_replaces_pods(component: str) -> None:
         spec: helm.Object = helm.render(values).get("Deployment", f"carom-{component}")["spec"]["template"]
         return spec
 
-    before = {"broker": {"url": "amqp://a:b@c"}, "store": {"url": "redis://a"}}
+    before = {"broker": {"url": "amqp://a:b@c"}, "store": {"url": "redis://a"}, "encryption": {"keys": "a"}}
     assert template(before) == template(before)
     for change in (
         {"config": {"logLevel": "debug"}},
         {"broker": {"url": "amqp://a:c@c"}},
         {"store": {"url": "redis://b"}},
+        {"encryption": {"keys": "b"}},
     ):
         assert template(helm.merged(before, change)) != template(before)
     # Nothing random may be in it: pods would be replaced by every upgrade.
@@ -159,13 +170,61 @@ def test_a_changed_setting_or_url_replaces_pods(component: str) -> None:
 # Connections
 
 
+def test_keys_at_rest_are_for_every_service_and_those_that_sign_for_two() -> None:
+    manifests = helm.rendered(helm.CHART / "ci/external-secrets-values.yaml")
+    for component in helm.COMPONENTS:
+        given = environment(manifests, component)
+        assert given["CAROM_ENCRYPTION_KEYS"] == "carom-encryption/at-rest"
+        assert ("CAROM_CALLBACK_SECRET" in given) is (component != "intake")
+        assert given["CAROM_SIGNING_FILE"] == "/etc/carom/signing/signing.json"
+        (volume,) = (volume for volume in manifests.pod(component)["volumes"] if volume["name"] == "signing")
+        # Intake only publishes: it has no private key.
+        assert volume["secret"]["secretName"] == (
+            "carom-public-keys" if component == "intake" else "carom-signing-keys"
+        )
+        (mount,) = (m for m in manifests.container(component)["volumeMounts"] if m["name"] == "signing")
+        assert (mount["mountPath"], mount["readOnly"], "subPath" in mount) == ("/etc/carom/signing", True, False)
+    inline = helm.render(helm.merged(helm.MINIMAL, {"encryption": {"existingSecret": "", "keys": "a1:x"}}))
+    assert inline.get("Secret", "carom-encryption")["stringData"] == {"keys": "a1:x"}
+    assert environment(inline, "executor")["CAROM_ENCRYPTION_KEYS"] == "carom-encryption/keys"
+    clear = helm.render(helm.merged(helm.MINIMAL, {"encryption": {"existingSecret": "", "allowClear": True}}))
+    assert "CAROM_ENCRYPTION_KEYS" not in environment(clear, "executor")
+
+
+def test_certificates_are_mounted_where_the_services_look_for_them() -> None:
+    """Directories, so that what is renewed arrives; the init container sees those of the broker alone."""
+    manifests = helm.rendered(helm.CHART / "ci/external-secrets-values.yaml")
+    for component in helm.COMPONENTS:
+        settings, pod = manifests.settings(component), manifests.pod(component)
+        places = {mount["mountPath"]: mount for mount in manifests.container(component)["volumeMounts"]}
+        sources = {volume["name"]: volume.get("secret", {}) for volume in pod["volumes"]}
+        files = {name: file for name, file in settings.items() if name.startswith(("CAROM_BROKER_", "CAROM_STORE_"))}
+        assert {name for name, file in files.items() if not file} == {"CAROM_STORE_CERT_FILE", "CAROM_STORE_KEY_FILE"}
+        for file in filter(None, files.values()):
+            mount = places[str(Path(file).parent)]
+            assert mount["readOnly"] is True
+            assert Path(file).name in [item["path"] for item in sources[mount["name"]]["items"]]
+        assert sources["broker-ca"]["secretName"] == "carom-broker-ca"
+        assert sources["broker-client"]["defaultMode"] == 0o440
+        assert sources["store-ca"]["items"] == [{"key": "bundle.pem", "path": "ca.crt"}]
+        (init,) = pod["initContainers"]
+        assert [mount["name"] for mount in init["volumeMounts"]] == ["broker-ca", "broker-client"]
+        assert {entry["name"]: entry.get("value") for entry in init["env"]}.items() >= {
+            (name, file) for name, file in files.items() if "_BROKER_" in name
+        }
+    job = manifests.get("Job", "carom-topology")["spec"]["template"]["spec"]
+    assert [volume["name"] for volume in job["volumes"]] == ["broker-ca", "broker-client"]
+
+
 def test_urls_come_from_the_secrets_that_are_named() -> None:
     manifests = helm.rendered(helm.CHART / "ci/external-secrets-values.yaml")
     assert manifests.all("Secret") == []
     for component in helm.COMPONENTS:
         given = environment(manifests, component)
         assert given["RABBITMQ_URL"] == f"carom-{component}/url"
-        assert given["REDIS_URL"] == "carom-store/redis-url"
+        assert given["REDIS_URL"] == (
+            "carom-store-executor/url" if component == "executor" else "carom-store/redis-url"
+        )
         (init,) = manifests.pod(component)["initContainers"]
         assert init["env"][-1]["valueFrom"]["secretKeyRef"] == {"name": "carom-topology", "key": "amqp-url"}
         assert manifests.container(component)["image"] == f"registry.example.com/relay/carom-{component}:0.1.0"
@@ -199,9 +258,10 @@ def test_urls_in_values_are_kept_in_secrets_only() -> None:
         "broker": {"url": "amqp://u:hush@h"},
         "store": {"url": "redis://:hush@h"},
         "callback": {"signing": {"secret": "hush"}},
+        "encryption": {"keys": "a1:hush"},
     }
     manifests = helm.render(values)
-    assert [d["kind"] for d in manifests.objects if "hush" in str(d)] == ["Secret"] * 4
+    assert [d["kind"] for d in manifests.objects if "hush" in str(d)] == ["Secret"] * 5
 
 
 # Topology

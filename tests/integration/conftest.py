@@ -5,13 +5,15 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+from redis import Redis as Client
+from tests.support import acl
 from tests.support.broker import Broker
 from tests.support.client import Api
 from tests.support.logs import Logs
 from tests.support.target import Target
 
 from devstack.servers import RabbitMQ, Redis
-from devstack.services import Stack
+from devstack.services import KINDS, Stack
 
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 ENV = {
@@ -34,7 +36,9 @@ class Servers(NamedTuple):
 @pytest.fixture(scope="session")
 def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
     directory = tmp_path_factory.mktemp("servers")
-    with RabbitMQ(directory / "rabbitmq") as rabbitmq, Redis(directory / "redis") as redis:
+    (directory / "users.acl").write_text(acl.aclfile())
+    settings = {"aclfile": str(directory / "users.acl")}
+    with RabbitMQ(directory / "rabbitmq") as rabbitmq, Redis(directory / "redis", settings=settings) as redis:
         yield Servers(rabbitmq, redis, directory)
 
 
@@ -45,8 +49,17 @@ def logs(servers: Servers) -> Logs:
 
 @pytest.fixture(scope="session")
 def stack(servers: Servers, logs: Logs) -> Iterator[Stack]:
-    with Stack(servers.rabbitmq.url, servers.redis.url, log=logs.directory, env=ENV) as stack:
+    """Each service with its own user of the store: whatever the tests make it do, it has the right to."""
+    users = {kind: {"REDIS_URL": acl.url(servers.redis.url, f"carom-{kind}")} for kind in KINDS}
+    with (
+        Stack(servers.rabbitmq.url, servers.redis.url, log=logs.directory, env=ENV, service_env=users) as stack,
+        Client.from_url(servers.redis.url, decode_responses=True) as store,
+    ):
         yield stack
+        refused = [
+            f"{entry['username']}: {entry['object']}" for entry in store.acl_log() if "carom-" in entry["username"]
+        ]
+        assert refused == []
 
 
 @pytest.fixture(scope="session")

@@ -224,12 +224,12 @@ async def test_an_unknown_host_is_retried(api: Api) -> None:
 
 
 async def test_redirects_are_not_followed(api: Api, target: Target) -> None:
-    """A 3xx is a final failure that names the location."""
+    """A 3xx is a final failure that names where to; the whole URL is among the attempt's headers."""
     endpoint = target.endpoint(respond(302, location="https://elsewhere.example/there"))
     document = await api.wait_for_status(await api.submit(endpoint.url, **FAST))
     assert (document["status"], document["attempts"]) == ("failed", 1)
     assert "302" in document["error"]
-    assert "https://elsewhere.example/there" in document["error"]
+    assert "to https://elsewhere.example that" in document["error"]
 
 
 async def test_redirects_are_followed_when_the_job_says_so(api: Api, target: Target) -> None:

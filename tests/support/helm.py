@@ -21,7 +21,11 @@ CLUSTER_CACHE = Path(os.environ.get("CLUSTER_CACHE", "/var/cache/carom-cluster")
 """Where ../shared/cluster keeps its builds, helm and the custom resource definitions among them."""
 FOREIGN = tuple(kindstubs.known())
 COMPONENTS = ("intake", "executor", "callback")
-MINIMAL = {"broker": {"existingSecret": "broker"}, "store": {"existingSecret": "store"}}
+MINIMAL = {
+    "broker": {"existingSecret": "broker"},
+    "store": {"existingSecret": "store"},
+    "encryption": {"existingSecret": "encryption"},
+}
 DEV = {"dependencies": {"dev": {"enabled": True}}}
 
 Object = dict[str, Any]

@@ -111,7 +111,36 @@ def test_deny_reaches_the_ipv4_address_inside_every_ipv6_form(address: str) -> N
 def test_an_open_nat64_prefix_does_not_open_private_ipv4_behind_it() -> None:
     policy = AddressPolicy.parse(["64:ff9b::/96"], [])
     assert policy.refusal("64:ff9b::808:808") is None
-    assert policy.refusal("64:ff9b::a9fe:a9fe") == "169.254.169.254 is a cloud metadata address"
+    assert policy.refusal("64:ff9b::a9fe:a9fe") == (
+        "64:ff9b::a9fe:a9fe leads to 169.254.169.254, a cloud metadata address"
+    )
+    assert policy.refusal("64:ff9b::a00:1") == "10.0.0.1 is a private address"
+
+
+def test_the_local_nat64_prefix_opens_no_private_ipv4_either() -> None:
+    policy = AddressPolicy.parse(["64:ff9b:1::/96"], ["8.8.4.4"])
+    assert policy.refusal("64:ff9b:1::808:808") is None
+    assert policy.refusal("64:ff9b:1::a00:1") == "10.0.0.1 is a private address"
+    assert policy.refusal("64:ff9b:1::808:404") == "64:ff9b:1::808:404 is denied by configuration"
+
+
+METADATA = ["169.254.169.254", "169.254.170.2", "100.100.100.200", "168.63.129.16", "192.0.0.192", "fd00:ec2::254"]
+
+
+@pytest.mark.parametrize("address", METADATA)
+def test_metadata_is_opened_by_its_own_address_only(address: str) -> None:
+    """Whoever opens 100.64.0.0/10, fc00::/7 or a name means workloads, not the credentials of the machine."""
+    wide = AddressPolicy.parse(["0.0.0.0/0", "::/0"], [])
+    assert wide.refusal(address) == f"{address} is a cloud metadata address"
+    assert wide.refusal(address, host_allowed=True) == f"{address} is a cloud metadata address"
+    own = AddressPolicy.parse([address], [])
+    assert own.refusal(address) is None
+    assert AddressPolicy.parse([address], [address]).refusal(address) is not None
+
+
+@pytest.mark.parametrize("address", ["::ffff:a9fe:a9fe", "::a9fe:a9fe", "64:ff9b::a9fe:a9fe", "2002:a9fe:a9fe::1"])
+def test_metadata_inside_another_form_is_not_opened_with_the_form(address: str) -> None:
+    assert "a cloud metadata address" in str(AddressPolicy.parse(["0.0.0.0/0", "::/0"], []).refusal(address))
 
 
 def test_an_allowed_host_opens_every_address_but_scoped_ones() -> None:

@@ -4,7 +4,7 @@ import pamqp.commands as spec
 import pamqp.encode
 import pamqp.frame
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from pamqp.body import ContentBody
 from pamqp.header import ContentHeader
@@ -22,6 +22,7 @@ def frames(data: bytes) -> list[object]:
 
 
 @given(st.binary(max_size=300), st.booleans())
+@example(b"\x01sealed", True)
 def test_a_publish_is_what_pamqp_reads(body: bytes, with_headers: bool) -> None:
     table = pamqp.encode.field_table({"reason": "because"}) if with_headers else b""
     data = wire.publish_prefix(3, "carom.work", "execute.normal") + wire.content(3, body, "id-1", table, 4096)
@@ -30,7 +31,8 @@ def test_a_publish_is_what_pamqp_reads(body: bytes, with_headers: bool) -> None:
     assert (method.exchange, method.routing_key, method.mandatory) == ("carom.work", "execute.normal", True)
     assert isinstance(header, ContentHeader)
     properties = header.properties
-    assert (properties.message_id, properties.delivery_mode, properties.content_type) == ("id-1", 2, "application/json")
+    kind = "application/octet-stream" if body[:1] == b"\x01" else "application/json"
+    assert (properties.message_id, properties.delivery_mode, properties.content_type) == ("id-1", 2, kind)
     assert properties.headers == ({"reason": "because"} if with_headers else None)
     assert b"".join(part.value for part in rest if isinstance(part, ContentBody)) == body
 

@@ -63,10 +63,23 @@ def test_other_statuses_fail_at_once_and_are_no_dead_letter(status: int) -> None
     assert decision.error == f"the target answered {status}"
 
 
-def test_a_redirect_that_is_not_followed_names_its_location() -> None:
-    decision = decide(message(), answer(302, b"", {"location": "https://elsewhere.example/"}), NOW, 1)
+@pytest.mark.parametrize(
+    ("location", "told"),
+    [
+        (
+            "https://u:hunter2@elsewhere.example:8443/hunter2?token=hunter2#hunter2",
+            "redirect to https://elsewhere.example:8443 that",
+        ),
+        ("/hunter2", "redirect that"),
+        ("http://[hunter2", "redirect that"),
+    ],
+)
+def test_a_redirect_that_is_not_followed_names_no_more_than_its_origin(location: str, told: str) -> None:
+    """The error is told to callers who may see nothing of the response."""
+    decision = decide(message(), answer(302, b"", {"location": location}), NOW, 1)
     assert decision.status == "failed"
-    assert "https://elsewhere.example/" in decision.error
+    assert told in decision.error
+    assert "hunter2" not in decision.error
 
 
 def test_the_job_says_which_statuses_are_retried() -> None:

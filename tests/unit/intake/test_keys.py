@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from carom_intake import make_key
 from carom_intake.domain import keys as module
+from carom_intake.domain.addresses import parse_address
 from carom_intake.domain.keys import ALL_SCOPES, InvalidKeys, Key, Refusal, Scope, new_key, parse_keys
 
 NOW = datetime(2030, 1, 1, tzinfo=UTC)
@@ -77,6 +78,10 @@ def test_no_keys_are_a_file_too() -> None:
         (file(entry(tenant="a" * 64)), "$.keys[0].tenant"),
         (file(entry(expiresAt="2030-01-01T00:00:00")), "$.keys[0].expiresAt"),
         (file(entry(expiresAt="tomorrow")), "$.keys[0].expiresAt"),
+        (file(entry(cidrs=["10.0.0.1/8"])), "'10.0.0.1/8' is no CIDR such as 10.0.0.0/8"),
+        (file(entry(cidrs="::/0")), "$.keys[0].cidrs"),
+        (file(entry(rate={"perSecond": 0})), "$.keys[0].rate.perSecond"),
+        (file(entry(rate={"perSecond": 1, "burst": 0})), "$.keys[0].rate.burst"),
     ],
 )
 def test_a_bad_file_is_one_line_that_says_where(text: bytes, words: str) -> None:
@@ -136,6 +141,12 @@ def test_a_key_ends_at_its_time() -> None:
         assert (found is Refusal.EXPIRED) == expected
 
 
+def test_its_addresses_are_known_only_with_its_secret() -> None:
+    narrow = entry(cidrs=["10.0.0.0/8"])
+    assert verify(f"Bearer carom_shop_{'x' * 32}", narrow) is Refusal.UNKNOWN
+    assert verify(f"Bearer carom_shop_{SECRET}", narrow) is Refusal.ADDRESS
+
+
 def test_that_it_expired_is_known_only_with_its_secret() -> None:
     assert verify(f"Bearer carom_shop_{'x' * 32}", entry(expiresAt="2029-01-01T00:00:00Z")) is Refusal.UNKNOWN
 
@@ -193,6 +204,18 @@ def test_a_new_key_goes_through_the_file(key_id: str, tenant: str) -> None:
     assert made.token.rpartition("_")[2] not in str(made.key)
 
 
+def test_make_key_takes_addresses_and_a_rate(capsys: pytest.CaptureFixture[str]) -> None:
+    make_key.main(["--id", "a", "--scope", "admin", "--cidr", "10.0.0.0/8", "--cidr", "::1", "--rate", "2.5"])
+    output = capsys.readouterr()
+    made = json.loads(output.out)
+    assert (made["cidrs"], made["rate"]) == (["10.0.0.0/8", "::1"], {"perSecond": 2.5})
+    keys = parse_keys(file(made))
+    token = f"Bearer {output.err.strip()}"
+    assert isinstance(keys.verify([token], NOW, lambda: parse_address("10.9.9.9")), Key)
+    assert keys.verify([token], NOW, lambda: parse_address("11.0.0.1")) is Refusal.ADDRESS
+    assert keys.verify([token], NOW) is Refusal.ADDRESS, "from nobody knows where"
+
+
 def test_make_key_prints_the_entry_and_the_token_apart(capsys: pytest.CaptureFixture[str]) -> None:
     arguments = ["--id", "shop", "--tenant", "web", "--scope", "jobs:write", "--scope", "jobs:read", "payloads:read"]
     make_key.main([*arguments, "--expires-at", "2031-01-31T00:00:00Z"])
@@ -206,7 +229,16 @@ def test_make_key_prints_the_entry_and_the_token_apart(capsys: pytest.CaptureFix
 
 @pytest.mark.parametrize(
     ("option", "value"),
-    [("--id", "A"), ("--tenant", "a_b"), ("--scope", "fly"), ("--expires-at", "2031-01-31"), ("--other", "1")],
+    [
+        ("--id", "A"),
+        ("--tenant", "a_b"),
+        ("--scope", "fly"),
+        ("--expires-at", "2031-01-31"),
+        ("--cidr", "10.0.0.1/8"),
+        ("--rate", "0"),
+        ("--rate", "nan"),
+        ("--other", "1"),
+    ],
 )
 def test_make_key_says_what_is_wrong(option: str, value: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:

@@ -79,6 +79,16 @@ volumes:
 {{/* A component's volumes: include "carom.volumes" (list . "intake") | fromYamlArray */}}
 {{- define "carom.volumes" -}}
 {{- $volumes := (include "carom.values" . | fromYaml).extraVolumes -}}
+{{- range $part := list "broker" "store" -}}
+{{- $volumes = concat $volumes (include "carom.tlsVolumes" (list (index $ 0) $part) | fromYamlArray) -}}
+{{- end -}}
+{{- if ne (index . 1) "intake" -}}
+{{- $volumes = concat $volumes (include "carom.egressVolumes" (index . 0) | fromYamlArray) -}}
+{{- end -}}
+{{- with include "carom.signingFileSecret" . -}}
+{{- $file := dict "key" (index $ 0).Values.signing.secretKey "path" "signing.json" -}}
+{{- $volumes = append $volumes (dict "name" "signing" "secret" (dict "secretName" . "items" (list $file))) -}}
+{{- end -}}
 {{- $keys := eq (index . 1) "intake" | ternary (include "carom.keysSecret" (index . 0)) "" -}}
 {{- with $keys -}}
 {{- $file := dict "key" "keys.json" "path" "keys.json" -}}
@@ -91,6 +101,15 @@ volumes:
      include "carom.volumeMounts" (list . "intake") | fromYamlArray */}}
 {{- define "carom.volumeMounts" -}}
 {{- $mounts := (include "carom.values" . | fromYaml).extraVolumeMounts -}}
+{{- range $part := list "broker" "store" -}}
+{{- $mounts = concat $mounts (include "carom.tlsMounts" (list (index $ 0) $part) | fromYamlArray) -}}
+{{- end -}}
+{{- if ne (index . 1) "intake" -}}
+{{- $mounts = concat $mounts (include "carom.egressMounts" (index . 0) | fromYamlArray) -}}
+{{- end -}}
+{{- if include "carom.signingFileSecret" . -}}
+{{- $mounts = append $mounts (dict "name" "signing" "mountPath" "/etc/carom/signing" "readOnly" true) -}}
+{{- end -}}
 {{- if and (eq (index . 1) "intake") (index . 0).Values.auth.enabled -}}
 {{- $mounts = append $mounts (dict "name" "keys" "mountPath" (include "carom.keysDirectory" .) "readOnly" true) -}}
 {{- end -}}
@@ -166,6 +185,11 @@ securityContext:
 env:
   - {name: CAROM_LOG_LEVEL, value: {{ $root.Values.config.logLevel }}}
   - {name: CAROM_LOG_FORMAT, value: {{ $root.Values.config.logFormat }}}
+  {{- range $name, $file := include "carom.tlsFiles" (list $root "broker") | fromYaml }}
+  {{- if $file }}
+  - {name: {{ $name }}, value: {{ $file }}}
+  {{- end }}
+  {{- end }}
   - name: RABBITMQ_URL
     valueFrom:
       secretKeyRef:
@@ -175,7 +199,7 @@ env:
   {{- end }}
 resources:
   {{- toYaml $values.resources | nindent 2 }}
-{{- with $values.extraVolumeMounts }}
+{{- with concat $values.extraVolumeMounts (include "carom.tlsMounts" (list $root "broker") | fromYamlArray) }}
 volumeMounts:
   {{- toYaml . | nindent 2 }}
 {{- end }}

@@ -22,46 +22,66 @@
 {{- if and $dev (or $given.url $given.existingSecret) -}}
 {{- $problems = append $problems (printf "dependencies.dev.enabled brings a %s, but %s.url or %s.existingSecret names another: leave out one of the two." $what $what $what) -}}
 {{- end -}}
-{{- $nameless := eq $what "broker" | ternary (include "carom.brokerUsers" $ | fromYamlArray) list -}}
-{{- range $name, $user := eq $what "broker" | ternary $given.users dict -}}
+{{- $connecting := eq $what "broker" | ternary (include "carom.brokerUsers" $ | fromYamlArray) (list "intake" "executor" "callback") -}}
+{{- $nameless := $connecting -}}
+{{- range $name, $user := $given.users -}}
 {{- if or $user.url $user.existingSecret -}}
 {{- $nameless = without $nameless $name -}}
 {{- end -}}
 {{- end -}}
-{{- if not (or $dev $given.url $given.existingSecret (and (eq $what "broker") (not $nameless))) -}}
-{{- $problems = append $problems (printf "No %s is named%s: set %s.url (%s), or %s.existingSecret to a Secret that holds such a URL, or, for trying out only, dependencies.dev.enabled=true." $what (include "carom.problems.nameless" (list $ $nameless)) $what $example $what) -}}
+{{- if and $nameless (not (or $dev $given.url $given.existingSecret)) -}}
+{{- $for := eq (len $nameless) (len $connecting) | ternary "" (printf " for %s (%s.users.%s)" (join ", " $nameless) $what (first $nameless)) -}}
+{{- $problems = append $problems (printf "No %s is named%s: set %s.url (%s), or %s.existingSecret to a Secret that holds such a URL, or, for trying out only, dependencies.dev.enabled=true." $what $for $what $example $what) -}}
+{{- end -}}
+{{- $tls := or $given.tls.caSecret $given.tls.clientSecret -}}
+{{- if and $dev $tls -}}
+{{- $problems = append $problems (printf "dependencies.dev.enabled brings a %s without TLS, but %s.tls names certificates: leave out one of the two." $what $what) -}}
+{{- end -}}
+{{- if and $tls (hasPrefix (printf "%s://" (splitList ":" $example | first)) $given.url) -}}
+{{- $problems = append $problems (printf "%s.tls names certificates, but %s.url has no TLS: it must begin with %ss://." $what $what (splitList ":" $example | first)) -}}
 {{- end -}}
 {{- with $given.url -}}
 {{- $problems = concat $problems (include "carom.problems.url" (list $ $what (printf "%s.url" $what) . $example) | fromYamlArray) -}}
 {{- end -}}
-{{- end -}}
-{{- range $name, $user := .Values.broker.users -}}
+{{- range $name, $user := $given.users -}}
 {{- /* The scaler's is KEDA's business: it may be the management API's. */ -}}
 {{- if and $user.url (ne $name "scaler") -}}
-{{- $problems = concat $problems (include "carom.problems.url" (list $ "broker" (printf "broker.users.%s.url" $name) $user.url "amqp://user:password@host:5672/vhost") | fromYamlArray) -}}
+{{- $problems = concat $problems (include "carom.problems.url" (list $ $what (printf "%s.users.%s.url" $what $name) $user.url $example) | fromYamlArray) -}}
 {{- end -}}
 {{- if and $user.url $user.existingSecret -}}
-{{- $problems = append $problems (printf "broker.users.%s.url and .existingSecret are both set: keep one of them." $name) -}}
+{{- $problems = append $problems (printf "%s.users.%s.url and .existingSecret are both set: keep one of them." $what $name) -}}
 {{- end -}}
 {{- if and $dev (or $user.url $user.existingSecret) -}}
-{{- $problems = append $problems (printf "broker.users.%s names a broker, but dependencies.dev.enabled brings one with users of its own: leave out one of the two." $name) -}}
+{{- $problems = append $problems (printf "%s.users.%s names a %s, but dependencies.dev.enabled brings one with users of its own: leave out one of the two." $what $name $what) -}}
+{{- end -}}
 {{- end -}}
 {{- end -}}
 {{- if and .Values.callback.signing.secret .Values.callback.signing.existingSecret -}}
 {{- $problems = append $problems "callback.signing.secret and callback.signing.existingSecret are both set: keep one of them." -}}
 {{- end -}}
+{{- $proxy := .Values.egress.proxy -}}
+{{- if and $proxy.url $proxy.existingSecret -}}
+{{- $problems = append $problems "egress.proxy.url and egress.proxy.existingSecret are both set: keep one of them." -}}
+{{- end -}}
+{{- if contains "@" $proxy.url -}}
+{{- $problems = append $problems "egress.proxy.url holds a password, and would stand in a ConfigMap: set egress.proxy.existingSecret to a Secret that holds the URL." -}}
+{{- end -}}
+{{- if and .Values.encryption.keys .Values.encryption.existingSecret -}}
+{{- $problems = append $problems "encryption.keys and encryption.existingSecret are both set: keep one of them." -}}
+{{- end -}}
+{{- if and .Values.encryption.allowClear (include "carom.encryptionSecret" .) -}}
+{{- $problems = append $problems "encryption.allowClear is true, but there are keys: leave out one of the two." -}}
+{{- end -}}
+{{- if not (or $dev .Values.encryption.allowClear (include "carom.encryptionSecret" .)) -}}
+{{- $problems = append $problems "RabbitMQ and Redis would keep payloads, headers and responses in clear: set encryption.existingSecret to a Secret whose `keys` are such as a1:$(openssl rand -base64 32), or accept it with encryption.allowClear=true." -}}
+{{- end -}}
+{{- if and .Values.signing.publicSecret (not .Values.signing.existingSecret) -}}
+{{- $problems = append $problems "signing.publicSecret names what is published, but signing.existingSecret names nothing that signs: set both." -}}
+{{- end -}}
 {{- if and .Values.auth.existingSecret (not .Values.auth.enabled) -}}
 {{- $problems = append $problems "auth.existingSecret names API keys, but auth.enabled is false: leave out one of the two." -}}
 {{- end -}}
 {{- toYaml $problems -}}
-{{- end }}
-
-{{/* For whom there is no broker, where others have one: include "carom.problems.nameless" (list . (list "executor")) */}}
-{{- define "carom.problems.nameless" -}}
-{{- $users := index . 1 -}}
-{{- if and $users (ne (len $users) (include "carom.brokerUsers" (index . 0) | fromYamlArray | len)) -}}
-{{- printf " for %s (broker.users.%s)" (join ", " $users) (first $users) -}}
-{{- end -}}
 {{- end }}
 
 {{/* One URL and its port: include "carom.problems.url" (list . "broker" "broker.url" $url "amqp://...") */}}

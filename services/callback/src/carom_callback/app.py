@@ -3,14 +3,13 @@
 import asyncio
 
 from carom_callback.settings import CallbackSettings
-from carom_callback.signature import signing_key
 from carom_callback.subscribers import CallbackSteps, place
 from carom_common.adapters.amqp.publisher import Publisher
-from carom_common.adapters.egress.client import EgressClient
-from carom_common.adapters.egress.transport import GuardedTransport
+from carom_common.adapters.egress.build import egress_client
 from carom_common.adapters.store.store import Store
 from carom_common.consuming import Limits, consume_until
-from carom_common.domain.address_policy import AddressPolicy
+from carom_common.egress_settings import outbound_of
+from carom_common.signing import SigningKeys
 from carom_common.topology import CALLBACK_QUEUE, CRASHED_CALLBACK_QUEUE
 
 WEIGHTS = {CALLBACK_QUEUE: 8, CRASHED_CALLBACK_QUEUE: 1}
@@ -18,16 +17,22 @@ WEIGHTS = {CALLBACK_QUEUE: 8, CRASHED_CALLBACK_QUEUE: 1}
 
 async def serve(settings: CallbackSettings, stop: asyncio.Event) -> None:
     """Deliver callbacks until `stop` is set, then drain."""
-    secret = settings.callback_secret
-    policy = AddressPolicy.parse(settings.egress_allow, settings.egress_deny)
-    egress = EgressClient(GuardedTransport(policy), max_response_bytes=settings.max_response)
+    keys = SigningKeys(settings)
+    outbound = outbound_of(settings)
+    egress = egress_client(settings, outbound)
 
     def steps(store: Store, publisher: Publisher) -> CallbackSteps:
-        key = signing_key(secret.get_secret_value()) if secret else None
         return CallbackSteps(
-            store.callbacks, publisher, egress, settings.callback_timeout, settings.callback_delays, key
+            store.callbacks,
+            publisher,
+            egress,
+            settings.callback_timeout,
+            settings.callback_delays,
+            keys.signer,
+            store.vault,
+            outbound.rules,
         )
 
     limits = Limits(WEIGHTS, settings.callback_concurrency, settings.callback_max_held, CRASHED_CALLBACK_QUEUE, False)
-    await consume_until(stop, "callback", settings, steps, limits, place)
+    await consume_until(stop, "callback", settings, steps, limits, place, keys.watch())
     await egress.close()

@@ -7,11 +7,11 @@ from typing import Literal, NamedTuple
 import msgspec
 from msgspec import Raw, Struct
 
-from carom_callback.signature import sign
 from carom_common.contracts.message import Attempt, CallbackMessage
 from carom_common.domain.backoff import HONOURED_STATUSES, backoff_ms, retry_after_ms
 from carom_common.domain.buckets import nearest
 from carom_common.domain.clock import rfc3339
+from carom_common.domain.signatures import Signer
 from carom_common.version import USER_AGENT
 
 JITTER = 0.1
@@ -69,8 +69,8 @@ def webhook_id(message: CallbackMessage) -> str:
     return f"{message.job_id}_{message.generation}_{message.status}"
 
 
-def webhook_headers(message: CallbackMessage, body: bytes, now_seconds: int, key: bytes | None) -> dict[str, str]:
-    """Standard Webhooks headers; signed when there is a key."""
+def webhook_headers(message: CallbackMessage, body: bytes, now_seconds: int, signer: Signer | None) -> dict[str, str]:
+    """Standard Webhooks headers; signed when there are keys."""
     identity = webhook_id(message)
     own = {
         "Content-Type": "application/json",
@@ -78,8 +78,8 @@ def webhook_headers(message: CallbackMessage, body: bytes, now_seconds: int, key
         "webhook-id": identity,
         "webhook-timestamp": str(now_seconds),
     }
-    if key is not None:
-        own["webhook-signature"] = sign(key, identity, now_seconds, body)
+    if signer is not None:
+        own["webhook-signature"] = signer.sign(identity, now_seconds, body)
     target = message.job.callback
     if target is None or not target.headers:
         return own

@@ -1,18 +1,13 @@
 """The callback service's settings."""
 
-from typing import Annotated, Any
+from typing import Annotated
 
-from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
+from pydantic import AfterValidator, BeforeValidator, Field
 from pydantic_settings import NoDecode
 
-from carom_callback.signature import signing_key
-from carom_common.settings import EgressSettings, split_list
-
-
-def _check_secret(value: SecretStr | None) -> SecretStr | None:
-    if value is not None:
-        signing_key(value.get_secret_value())
-    return value
+from carom_common.egress_settings import EgressSettings
+from carom_common.settings import split_list
+from carom_common.signing import SigningSettings
 
 
 def _check_delays(value: tuple[float, ...]) -> tuple[float, ...]:
@@ -21,12 +16,8 @@ def _check_delays(value: tuple[float, ...]) -> tuple[float, ...]:
     return value
 
 
-def _empty_is_none(value: Any) -> Any:
-    return None if value == "" else value
-
-
-class CallbackSettings(EgressSettings):
-    """Limits of one callback process, and how it signs and retries."""
+class CallbackSettings(EgressSettings, SigningSettings):
+    """Limits of one callback process, and how it retries."""
 
     callback_concurrency: int = Field(256, ge=1, le=10_000, description="Callbacks that one process delivers at once.")
     callback_max_held: int = Field(
@@ -41,7 +32,4 @@ class CallbackSettings(EgressSettings):
     ] = Field(
         (5, 300, 1800, 7200, 18_000, 21_600, 36_000),
         description="Seconds before each retry of a callback, comma separated: 8 attempts over about a day by default.",
-    )
-    callback_secret: Annotated[SecretStr | None, BeforeValidator(_empty_is_none), AfterValidator(_check_secret)] = (
-        Field(None, description="Signs callbacks when set: `whsec_` and 24 to 64 bytes in base64 (Standard Webhooks).")
     )

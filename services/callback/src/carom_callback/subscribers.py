@@ -1,7 +1,7 @@
 """Callbacks: what the callback service puts into the four steps (carom_common.steps)."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from carom_callback import domain
 from carom_common.adapters.amqp.publisher import Publisher
@@ -9,10 +9,13 @@ from carom_common.adapters.egress.client import EgressClient, OutboundRequest
 from carom_common.adapters.egress.errors import EgressError
 from carom_common.adapters.store.callbacks import Callbacks
 from carom_common.adapters.store.transitions import Claim, Renewal
-from carom_common.contracts.message import CallbackMessage, decode_callback, encode
+from carom_common.contracts.message import CallbackMessage, body_of, decode_callback
+from carom_common.contracts.sealing import Vault
 from carom_common.domain.buckets import SHORTEST, largest_within
 from carom_common.domain.circuit import tells_presence
 from carom_common.domain.clock import now_ms
+from carom_common.domain.egress_rules import NO_RULES, EgressRules
+from carom_common.domain.signatures import Signer
 from carom_common.passes import Place
 from carom_common.steps import FourSteps, Publish
 from carom_common.telemetry import metrics
@@ -48,17 +51,21 @@ class CallbackSteps(FourSteps[CallbackMessage, domain.Decision]):
         egress: EgressClient,
         timeout: float,
         delays: Sequence[float],
-        key: bytes | None,
+        signer: Callable[[str], Signer | None],
+        vault: Vault,
+        rules: EgressRules = NO_RULES,
     ) -> None:
         super().__init__(publisher, "callback")
         self._callbacks = callbacks
         self._egress = egress
         self._timeout = timeout
         self._delays = delays
-        self._key = key
+        self._signer = signer
+        self._vault = vault
+        self._rules = rules
 
     def decode(self, body: bytes) -> CallbackMessage:
-        return decode_callback(body)
+        return decode_callback(body, self._vault)
 
     async def claim(self, work: Work[CallbackMessage], *, ask_only: bool = False) -> Claim:
         return await self._callbacks.claim(work.message, work.lease, ask_only=ask_only)
@@ -88,11 +95,15 @@ class CallbackSteps(FourSteps[CallbackMessage, domain.Decision]):
             target = message.job.calls_back
             assert target is not None  # or nobody publishes a callback
             body = domain.webhook_body(message)
-            headers = domain.webhook_headers(message, body, int(time.time()), self._key)
+            headers = domain.webhook_headers(message, body, int(time.time()), self._signer(message.tenant))
             timeout = self._timeout if target.timeout is None else target.timeout / 1000
-            request = OutboundRequest(target.method, target.url, headers, body, timeout)
+            rules = self._rules.of(message.tenant)
+            hosts = rules.callbacks
+            request = OutboundRequest(target.method, target.url, headers, body, timeout, hosts=hosts)
             started = time.perf_counter()
-            decision, status = await self._send(work, request)
+            # Once more, after intake: the job may be older than the rules.
+            why = rules.headers.first(target.headers, hosts) if target.headers else None
+            decision, status = await self._send(work, request) if why is None else (self._refused(message, why), None)
             metrics.callback_seconds.observe(time.perf_counter() - started)
         _outcomes[decision.outcome].inc()
         report = log.info if decision.status == "delivered" else log.warning
@@ -107,6 +118,10 @@ class CallbackSteps(FourSteps[CallbackMessage, domain.Decision]):
             **({"retry_in_ms": decision.wait} if decision.eta else {}),
         )
         return decision
+
+    def _refused(self, message: CallbackMessage, why: str) -> domain.Decision:
+        error = f"refused by the egress rules: {why}"
+        return domain.judge_failure(message, error, False, self._delays, now_ms())
 
     async def _send(self, work: Work[CallbackMessage], request: OutboundRequest) -> tuple[domain.Decision, int | None]:
         message = work.message
@@ -128,7 +143,7 @@ class CallbackSteps(FourSteps[CallbackMessage, domain.Decision]):
         if outcome.status == "pending":
             retry = domain.retry_message(message, outcome.eta)
             bucket = largest_within(outcome.wait) or SHORTEST
-            return [Publish(DELAY, delayed(CALLBACK_KEY, bucket), encode(retry))]
+            return [Publish(DELAY, delayed(CALLBACK_KEY, bucket), body_of(retry, self._vault))]
         if outcome.dead:
-            return [Publish(DEAD, DEAD_CALLBACK_KEY, encode(message), {"reason": outcome.error[:500]})]
+            return [Publish(DEAD, DEAD_CALLBACK_KEY, body_of(message, self._vault), {"reason": outcome.error[:500]})]
         return []

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 from carom_common.adapters.amqp.declare import Topology
 from carom_common.runtime import run_service
-from carom_common.settings import Settings, load_settings
+from carom_common.settings import Settings, broker_tls, load_settings
 from carom_common.telemetry.logging import get_logger
 
 S = TypeVar("S", bound=Settings)
@@ -42,7 +42,8 @@ def main(
 
 async def _declare(settings: Settings, stop: asyncio.Event) -> None:
     """Wait for the broker, declare everything, end. For a start before the services with a broker user of its own."""
-    declaring = asyncio.create_task(Topology(settings.rabbitmq_url.get_secret_value(), ours=True).declare_when_up())
+    topology = Topology(settings.rabbitmq_url.get_secret_value(), ours=True, tls=broker_tls(settings))
+    declaring = asyncio.create_task(topology.declare_when_up())
     stopping = asyncio.create_task(stop.wait())
     await asyncio.wait((declaring, stopping), return_when=asyncio.FIRST_COMPLETED)
     stopping.cancel()

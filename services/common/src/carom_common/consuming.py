@@ -5,7 +5,7 @@ publisher and the store, which running work needs until its last ack.
 """
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import NamedTuple
 
 from carom_common.adapters.amqp.consumer import Consumer
@@ -17,8 +17,8 @@ from carom_common.admin import Health, admin_server
 from carom_common.control import Control
 from carom_common.gate import Gate
 from carom_common.passes import Place
-from carom_common.runtime import background, listen, process_token, watch
-from carom_common.settings import Settings, rule_book
+from carom_common.runtime import background, listen, process_token, vault_of, watch
+from carom_common.settings import Settings, broker_tls, rule_book, store_tls
 from carom_common.telemetry.logging import get_logger
 from carom_common.work import M, Steps, Work
 from carom_common.workloop import WorkLoop
@@ -48,12 +48,20 @@ async def consume_until(
     make_steps: Callable[[Store, Publisher], Steps[M]],
     limits: Limits,
     place: Callable[[M], Place],
+    *loops: Awaitable[None],
 ) -> None:
-    """Consume until `stop` is set, then drain within the shutdown timeout."""
+    """Consume until `stop` is set, then drain within the shutdown timeout. `loops` run beside that."""
     url = settings.rabbitmq_url.get_secret_value()
-    store = Store(settings.redis_url.get_secret_value(), settings.retention, settings.dead_retention)
-    topology = Topology(url, ours=settings.declare_topology)
-    publisher = Publisher(url, f"carom-{name}", topology.declare)
+    store = Store(
+        settings.redis_url.get_secret_value(),
+        settings.retention,
+        settings.dead_retention,
+        store_tls(settings),
+        vault_of(settings),
+    )
+    tls = broker_tls(settings)
+    topology = Topology(url, ours=settings.declare_topology, tls=tls)
+    publisher = Publisher(url, f"carom-{name}", topology.declare, tls)
     steps = make_steps(store, publisher)
     give_back_after = settings.consumer_timeout / 4
     process = process_token()
@@ -63,7 +71,7 @@ async def consume_until(
     # Twice the slots: as many may wait for their destination.
     prefetch = dict.fromkeys(limits.weights, 2 * limits.concurrency + limits.max_held)
     prefetch[limits.crashed_queue] = CRASHED_PREFETCH
-    consumer = Consumer(url, f"carom-{name}", prefetch, work.on_delivery, topology.declare)
+    consumer = Consumer(url, f"carom-{name}", prefetch, work.on_delivery, topology.declare, tls)
     checks = {
         "broker": lambda: publisher.state,
         "consumer": lambda: "ok" if consumer.consuming else "not consuming",
@@ -95,6 +103,7 @@ async def consume_until(
         control.run(),
         gate.run(),
         consume(),
+        *loops,
     ):
         await stop.wait()
         health.draining = True

@@ -14,6 +14,8 @@ import uvloop
 
 from carom_common.adapters.store.store import Store, StoreUnavailable
 from carom_common.admin import Health
+from carom_common.contracts.sealing import Vault, parse_sealing_keys
+from carom_common.domain.redaction import also_secret
 from carom_common.settings import Settings
 from carom_common.telemetry.logging import configure_logging, get_logger
 
@@ -21,6 +23,15 @@ WATCH_SECONDS = 1.0
 BACKLOG = 4096
 
 log = get_logger()
+
+
+def vault_of(settings: Settings) -> Vault:
+    """What seals jobs and responses at rest; told loudly where nothing does."""
+    vault = Vault(parse_sealing_keys(settings.encryption_keys.get_secret_value()))
+    if not vault.seals:
+        reason = "CAROM_ENCRYPTION_KEYS is empty: RabbitMQ and Redis keep payloads, headers and responses in clear"
+        log.warning("encryption_off", reason=reason)
+    return vault
 
 
 def process_token() -> str:
@@ -31,6 +42,7 @@ def process_token() -> str:
 def run_service(name: str, settings: Settings, serve: Callable[[asyncio.Event], Coroutine[Any, Any, None]]) -> None:
     """Run `serve(stop)` until it returns; SIGTERM and SIGINT set `stop`. A second signal ends the process at once."""
     configure_logging(name, settings.log_level, settings.log_format)
+    also_secret(settings.sensitive_headers)
     # libuv resolves names on four threads unless told otherwise: a few slow names would hold up all others.
     os.environ.setdefault("UV_THREADPOOL_SIZE", "64")
     # Start-up objects live as long as the process: the collector need not look at them again.

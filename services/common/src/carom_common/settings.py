@@ -12,9 +12,11 @@ from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, Validati
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from carom_common.contracts.job import MAX_TIMEOUT_MS
-from carom_common.domain.address_policy import AddressPolicy
+from carom_common.contracts.sealing import parse_sealing_keys
+from carom_common.domain.redaction import check_names
 from carom_common.domain.rules import MAX_CONCURRENCY, Limits, RuleBook, parse_rules
 from carom_common.telemetry.logging import LogFormat, LogLevel
+from carom_common.tls import TlsFiles, problem_with
 
 HOLD_SECONDS = 1.0
 CONSUMER_TIMEOUT_MARGIN = 60.0
@@ -50,6 +52,16 @@ def split_list(value: Any) -> Any:
 NameList = Annotated[tuple[str, ...], NoDecode, BeforeValidator(split_list)]
 
 
+def _check_sealing_keys(value: SecretStr) -> SecretStr:
+    parse_sealing_keys(value.get_secret_value())
+    return value
+
+
+def _check_headers(value: tuple[str, ...]) -> tuple[str, ...]:
+    check_names(value)
+    return value
+
+
 class Settings(BaseSettings):
     """What all three services read. Times in seconds, sizes in bytes, unless the name says otherwise."""
 
@@ -61,6 +73,21 @@ class Settings(BaseSettings):
     redis_url: Annotated[SecretStr, _url("redis", "rediss", "unix")] = Field(
         SecretStr("redis://localhost:6379"), validation_alias="REDIS_URL", description="Where Redis is."
     )
+    broker_ca_file: str = Field(
+        "",
+        description="PEM file of the CAs that RabbitMQ's certificate may be from, for `amqps://`; empty: the system's.",
+    )
+    broker_cert_file: str = Field(
+        "", description="PEM file of the certificate that is shown to RabbitMQ, if it asks for one."
+    )
+    broker_key_file: str = Field("", description="PEM file of its key, where that is in a file of its own.")
+    store_ca_file: str = Field(
+        "", description="PEM file of the CAs that Redis' certificate may be from, for `rediss://`; empty: the system's."
+    )
+    store_cert_file: str = Field(
+        "", description="PEM file of the certificate that is shown to Redis, if it asks for one."
+    )
+    store_key_file: str = Field("", description="PEM file of its key, where that is in a file of its own.")
     declare_topology: bool = Field(
         True,
         description="Declare exchanges and queues at start; `false` where `carom-<service> declare-topology` does.",
@@ -72,6 +99,17 @@ class Settings(BaseSettings):
     log_level: LogLevel = Field("info", description="Least severe level that is logged.")
     log_format: LogFormat = Field(
         "auto", description="`json`, `console`, or `auto`: readable on a terminal, else JSON."
+    )
+    sensitive_headers: Annotated[NameList, AfterValidator(_check_headers)] = Field(
+        (),
+        description="Headers that are shown as `[redacted]` beside the known ones (`Authorization`, `Cookie`, "
+        "`*-Token`, `*-Api-Key`, ...), comma separated; `*` in a name stands for anything.",
+    )
+    encryption_keys: Annotated[SecretStr, AfterValidator(_check_sealing_keys)] = Field(
+        SecretStr(""),
+        description="Keys that jobs and responses are encrypted with in RabbitMQ and Redis, comma separated: "
+        "`<id>:<32 bytes in base64>`; the first encrypts, all decrypt. Empty: they are kept in clear. `clear` in the "
+        "first place encrypts nothing, for a first rollout.",
     )
     shutdown_timeout: float = Field(30, gt=0, le=3600, description="Seconds that running work may take after SIGTERM.")
     retention: int = Field(
@@ -102,6 +140,26 @@ class Settings(BaseSettings):
         ge=MAX_TIMEOUT_MS / 1000 + HOLD_SECONDS + CONSUMER_TIMEOUT_MARGIN,
     )
 
+    @model_validator(mode="after")
+    def _check_tls(self) -> "Settings":
+        for part, files, url, scheme, example in (
+            ("BROKER", broker_tls(self), self.rabbitmq_url, "amqps", "RABBITMQ_URL (amqps://)"),
+            ("STORE", store_tls(self), self.redis_url, "rediss", "REDIS_URL (rediss://)"),
+        ):
+            names = [f"CAROM_{part}_{kind}_FILE" for kind in ("CA", "CERT", "KEY")]
+            secure = urlsplit(url.get_secret_value()).scheme == scheme
+            if problem := problem_with(names, files, secure=secure, url=example):
+                raise ValueError(problem)
+        return self
+
+
+def broker_tls(settings: Settings) -> TlsFiles:
+    return TlsFiles(settings.broker_ca_file, settings.broker_cert_file, settings.broker_key_file)
+
+
+def store_tls(settings: Settings) -> TlsFiles:
+    return TlsFiles(settings.store_ca_file, settings.store_cert_file, settings.store_key_file)
+
 
 def rule_book(settings: Settings) -> RuleBook:
     """The rules of destinations as configured."""
@@ -111,33 +169,6 @@ def rule_book(settings: Settings) -> RuleBook:
         open_seconds=settings.circuit_open,
     )
     return RuleBook(default, parse_rules(settings.destinations))
-
-
-class EgressSettings(Settings):
-    """What the two services that call out read on top."""
-
-    egress_allow: NameList = Field(
-        (),
-        description="CIDRs, addresses or host names, comma separated, that may be called although they are not public.",
-    )
-    egress_deny: NameList = Field(
-        (), description="CIDRs, addresses or host names that may never be called; wins over the allow list."
-    )
-    max_response: int = Field(
-        65_536,
-        ge=1024,
-        le=1_048_576,
-        description="Bytes of a response that are kept; the rest is cut off while streaming.",
-    )
-
-    @model_validator(mode="after")
-    def _check_lists(self) -> "EgressSettings":
-        for name, entries in (("CAROM_EGRESS_ALLOW", self.egress_allow), ("CAROM_EGRESS_DENY", self.egress_deny)):
-            try:
-                AddressPolicy.parse(entries, ())
-            except ValueError as error:
-                raise ValueError(f"{name}: {error}") from error
-        return self
 
 
 S = TypeVar("S", bound=Settings)

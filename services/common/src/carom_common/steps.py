@@ -13,6 +13,7 @@ from carom_common.adapters.amqp.errors import BrokerError
 from carom_common.adapters.amqp.publisher import Publisher
 from carom_common.adapters.store.batch import StoreUnavailable
 from carom_common.adapters.store.transitions import Claim, Renewal
+from carom_common.contracts.sealing import Unsealable
 from carom_common.domain import buckets
 from carom_common.domain.clock import now_ms
 from carom_common.domain.pacing import growing_ms
@@ -114,6 +115,8 @@ class FourSteps(ABC, Generic[M, O]):
                 await self._stand_back(work, claim)
         except Abandoned:
             return
+        except Unsealable as error:
+            await self.park(work.delivery, _sealed(error))
 
     async def _claim(self, work: Work[M]) -> Claim:
         claim = await _until_stored(work, lambda: self.claim(work))
@@ -141,6 +144,8 @@ class FourSteps(ABC, Generic[M, O]):
                 await self._stand_back(work, claim)
         except Abandoned:
             return
+        except Unsealable as error:
+            await self.park(work.delivery, _sealed(error))
 
     async def hold(self, work: Work[M], reason: str, delay_ms: int | None) -> None:
         """Put a message that may not begin now into a delay bucket, confirm, ack. Its job says why it waits."""
@@ -159,6 +164,8 @@ class FourSteps(ABC, Generic[M, O]):
                 await self._stand_back(work, claim)
         except Abandoned:
             return
+        except Unsealable as error:
+            await self.park(work.delivery, _sealed(error))
 
     def home_of_held(self, work: Work[M]) -> str:
         """The routing key of the queue where a held message looks again."""
@@ -219,6 +226,10 @@ class FourSteps(ABC, Generic[M, O]):
             else:
                 return
         raise Abandoned
+
+
+def _sealed(error: Unsealable) -> str:
+    return f"what its record says cannot be opened: {error}"
 
 
 async def _until_stored(work: Work[M], ask: Callable[[], Awaitable[T]]) -> T:

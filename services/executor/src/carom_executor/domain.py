@@ -4,6 +4,7 @@ import base64
 import random
 from collections.abc import Mapping
 from typing import Literal, NamedTuple
+from urllib.parse import urlsplit
 
 import msgspec
 from msgspec import Raw
@@ -46,6 +47,9 @@ class NoResponse(NamedTuple):
     retryable: bool
     error: str
     detail: Detail | None = None
+
+
+UNSIGNABLE = NoResponse("unsigned", False, "no key is configured to sign the call with, so it was not made")
 
 
 class Decision(NamedTuple):
@@ -161,8 +165,18 @@ def _retry_refused(response: Response) -> bool:
 def _status_error(response: Response, job: Job) -> str:
     location = response.headers.get("location")
     if 300 <= response.status < 400 and location and not job.follow_redirects:
-        return f"the target answered {response.status}, a redirect to {location[:500]} that is not followed"
+        # The rest of the URL is among the response's headers, for who may read them: an error is shown to more.
+        return f"the target answered {response.status}, a redirect{_whereto(location)} that is not followed"
     return f"the target answered {response.status}"
+
+
+def _whereto(location: str) -> str:
+    """The origin that an absolute URL names."""
+    try:
+        parts = urlsplit(location)
+        return f" to {parts.scheme}://{parts.netloc.rpartition('@')[2][:200]}" if parts.netloc else ""
+    except ValueError:
+        return ""
 
 
 # What comes back

@@ -1,6 +1,7 @@
 """Attempts: what the executor puts into the four steps (carom_common.steps)."""
 
 import time
+from collections.abc import Callable
 from typing import Literal
 
 from carom_common.adapters.amqp.publisher import Publisher
@@ -8,11 +9,14 @@ from carom_common.adapters.egress.client import EgressClient, OutboundRequest
 from carom_common.adapters.egress.errors import EgressError
 from carom_common.adapters.store.executions import Executions
 from carom_common.adapters.store.transitions import Claim, Renewal, Settlement, stored_settlement
-from carom_common.contracts.message import ExecuteMessage, decode_execute, encode
+from carom_common.contracts.message import ExecuteMessage, body_of, decode_execute
+from carom_common.contracts.sealing import Vault
 from carom_common.domain.buckets import SHORTEST, largest_within
 from carom_common.domain.circuit import tells_presence
 from carom_common.domain.clock import now_ms
+from carom_common.domain.egress_rules import NO_RULES, EgressRules
 from carom_common.domain.outgoing import outgoing_body, outgoing_headers
+from carom_common.domain.signatures import Signer
 from carom_common.passes import Place
 from carom_common.steps import FourSteps, Publish
 from carom_common.telemetry import metrics
@@ -48,13 +52,24 @@ def place(message: ExecuteMessage) -> Place:
 class ExecuteSteps(FourSteps[ExecuteMessage, Settlement]):
     """The four steps of an attempt to call a target."""
 
-    def __init__(self, executions: Executions, publisher: Publisher, egress: EgressClient) -> None:
+    def __init__(
+        self,
+        executions: Executions,
+        publisher: Publisher,
+        egress: EgressClient,
+        signer: Callable[[str], Signer | None],
+        vault: Vault,
+        rules: EgressRules = NO_RULES,
+    ) -> None:
         super().__init__(publisher, "execute")
         self._executions = executions
         self._egress = egress
+        self._signer = signer
+        self._vault = vault
+        self._rules = rules
 
     def decode(self, body: bytes) -> ExecuteMessage:
-        return decode_execute(body)
+        return decode_execute(body, self._vault)
 
     async def claim(self, work: Work[ExecuteMessage], *, ask_only: bool = False) -> Claim:
         return await self._executions.claim(work.message, work.lease, ask_only=ask_only)
@@ -104,13 +119,24 @@ class ExecuteSteps(FourSteps[ExecuteMessage, Settlement]):
 
     async def _send(self, message: ExecuteMessage, now: int) -> domain.Response | domain.NoResponse:
         job = message.job
+        rules = self._rules.of(message.tenant)
+        # Once more, after intake: the job may be older than the rules.
+        if job.headers and (why := rules.headers.first(job.headers, rules.targets)) is not None:
+            return domain.NoResponse("refused", False, f"refused by the egress rules: {why}")
+        headers, body = outgoing_headers(job, message.job_id, message.attempt), outgoing_body(job)
+        if job.sign:
+            signer = self._signer(message.tenant)
+            if signer is None:
+                return domain.UNSIGNABLE
+            headers |= signer.headers(message.job_id, int(time.time()), body or b"")
         request = OutboundRequest(
             job.method,
             job.target_url,
-            outgoing_headers(job, message.job_id, message.attempt),
-            outgoing_body(job),
+            headers,
+            body,
             domain.call_timeout(message, now) / 1000,
             job.follow_redirects,
+            rules.targets,
         )
         try:
             response = await self._egress.send(request)
@@ -156,26 +182,28 @@ class ExecuteSteps(FourSteps[ExecuteMessage, Settlement]):
         message, entry = work.message, outcome.entry
         steps = []
         if entry is not None and message.job.wants("attempt"):
-            steps.append(_call_back(message, outcome, "attempt"))
+            steps.append(_call_back(message, outcome, "attempt", self._vault))
         if outcome.status == "waiting":
             assert entry is not None
             retry = domain.retry_message(message, entry, outcome.eta)
             bucket = largest_within(outcome.eta - outcome.now) or SHORTEST
             lane = lane_key(message.job.priority, proven=work.answered is not False)
-            steps.append(Publish(DELAY, delayed(lane, bucket), encode(retry)))
+            steps.append(Publish(DELAY, delayed(lane, bucket), body_of(retry, self._vault)))
             return steps
         if outcome.dead:
             letter = domain.dead_letter(message, entry)
             # Never text of the target's: a header too large breaks dead-lettering. The error is in the body.
             reason = domain.CRASH_LOOP if outcome.reason == domain.CRASH_LOOP else "retries spent"
-            steps.append(Publish(DEAD, DEAD_EXECUTE_KEY, encode(letter), {"reason": reason}))
+            steps.append(Publish(DEAD, DEAD_EXECUTE_KEY, body_of(letter, self._vault), {"reason": reason}))
         if message.job.wants(outcome.status):
-            steps.append(_call_back(message, outcome, "final"))
+            steps.append(_call_back(message, outcome, "final", self._vault))
         return steps
 
 
-def _call_back(message: ExecuteMessage, outcome: Settlement, event: Literal["final", "attempt"]) -> Publish:
-    body = domain.callback_message(
+def _call_back(
+    message: ExecuteMessage, outcome: Settlement, event: Literal["final", "attempt"], vault: Vault
+) -> Publish:
+    result = domain.callback_message(
         message,
         outcome.status,
         outcome.now,
@@ -185,4 +213,4 @@ def _call_back(message: ExecuteMessage, outcome: Settlement, event: Literal["fin
         dead=outcome.dead,
         event=event,
     )
-    return Publish(WORK, CALLBACK_KEY, encode(body))
+    return Publish(WORK, CALLBACK_KEY, body_of(result, vault))

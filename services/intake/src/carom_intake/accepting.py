@@ -5,21 +5,22 @@ from carom_common.adapters.amqp.publisher import Publisher
 from carom_common.adapters.store.backlog import Backlog
 from carom_common.adapters.store.store import Store, StoreUnavailable
 from carom_common.contracts.job import encode_job
-from carom_common.contracts.message import VERSION, ExecuteMessage, encode
+from carom_common.contracts.message import VERSION, ExecuteMessage, body_of
 from carom_common.domain.buckets import largest_within
 from carom_common.topology import DELAY, WORK, delayed
 from carom_intake.domain.submission import InvalidSubmission, Submission, parse_submission
 from carom_intake.lanes import Lanes
 from carom_intake.problems import HttpProblem, unavailable
+from carom_intake.quotas import Quotas
 from carom_intake.reading import Limits
 
 BACKLOG_RETRY_SECONDS = 5
 
 
-def submission_in(body: bytes, now: int, limits: Limits) -> Submission:
+def submission_in(body: bytes, now: int, limits: Limits, tenant: str) -> Submission:
     """The job in a body that came at `now`: 400 with all that is wrong with it, 413 when its payload is too large."""
     try:
-        submission = parse_submission(body, now)
+        submission = parse_submission(body, now, limits.outbound, tenant)
     except InvalidSubmission as error:
         raise HttpProblem(400, "the job is not valid", error.problems) from None
     size = len(memoryview(submission.job.payload))
@@ -45,15 +46,27 @@ def message_of(submission: Submission, tenant: str, job_id: str, now: int, trace
 class Acceptor:
     """Accepts jobs, one at a time or many side by side."""
 
-    def __init__(self, store: Store, publisher: Publisher, lanes: Lanes, backlog: Backlog, max_backlog: int) -> None:
+    def __init__(
+        self,
+        store: Store,
+        publisher: Publisher,
+        lanes: Lanes,
+        backlog: Backlog,
+        max_backlog: int,
+        quotas: Quotas = Quotas(),  # noqa: B008  (it never changes)
+    ) -> None:
         self._store = store
         self._publisher = publisher
         self._lanes = lanes
         self._backlog = backlog
         self._max_backlog = max_backlog
+        self._quotas = quotas
 
-    def check_open(self, jobs: int = 1) -> None:
-        """Raise a 503 at once when broker or store cannot take these jobs now, or the backlog has no room for them."""
+    def check_open(self, tenant: str, size: int, jobs: int = 1) -> None:
+        """Raise a 503 at once when broker or store cannot take these jobs now, or the backlog has no room for them.
+
+        429 when they, of `size` bytes together, are over what their tenant may have.
+        """
         if not self._publisher.available:
             raise unavailable(f"the message broker is {self._publisher.state}")
         if self._store.state != "ok":
@@ -61,19 +74,21 @@ class Acceptor:
         if self._backlog.jobs + jobs > self._max_backlog:
             detail = f"{self._backlog.jobs} jobs are open, at most {self._max_backlog} are taken; nothing was accepted"
             raise HttpProblem(503, detail, headers={"Retry-After": str(BACKLOG_RETRY_SECONDS)}, reason="backlog-full")
+        self._quotas.check(self._backlog, tenant, jobs, size)
 
     async def accept(self, message: ExecuteMessage) -> None:
         """Returns once broker and store have the job; raises a 503 when that is not known."""
         key = self._lanes.of(message.job)
         bucket = largest_within(message.eta - message.created_at) if message.eta else None
         exchange, key = (WORK, key) if bucket is None else (DELAY, delayed(key, bucket))
+        job = encode_job(message.job)
         try:
-            await self._publisher.publish(exchange, key, encode(message))
-            await self._store.executions.record_queued(message, encode_job(message.job))
+            await self._publisher.publish(exchange, key, body_of(message, self._store.vault))
+            await self._store.executions.record_queued(message, job)
         except Unroutable as error:
             raise unavailable("a queue is missing in the message broker") from error
         except BrokerError as error:
             raise unavailable("the message broker did not confirm the job") from error
         except StoreUnavailable as error:
             raise unavailable("the job store did not take the job") from error
-        self._backlog.took(message.tenant)
+        self._backlog.took(message.tenant, len(job))

@@ -9,7 +9,8 @@ from carom_common.adapters.amqp.publisher import Publisher
 from carom_common.adapters.store.acts import Act, Acted, Acts, Refused
 from carom_common.adapters.store.records import StoredJob
 from carom_common.adapters.store.stats import Tally
-from carom_common.contracts.message import encode
+from carom_common.contracts.message import body_of
+from carom_common.contracts.sealing import Unsealable
 from carom_common.domain.clock import now_ms
 from carom_common.telemetry import metrics
 from carom_common.telemetry.logging import get_logger
@@ -27,13 +28,17 @@ log = get_logger()
 
 
 class Actor:
-    """Methods raise StoreUnavailable, or BrokerError when the act is recorded and its message will follow."""
+    """Methods raise StoreUnavailable, or BrokerError when the act is recorded and its message will follow.
+
+    Unsealable: the job cannot be opened, and whatever it owes waits until it can.
+    """
 
     def __init__(self, acts: Acts, publisher: Publisher, lanes: Lanes, tally: Tally) -> None:
         self._acts = acts
         self._publisher = publisher
         self._lanes = lanes
         self._tally = tally
+        self._vault = acts.vault
 
     @property
     def can_publish(self) -> bool:
@@ -67,15 +72,19 @@ class Actor:
         record = (job_id, *stored, traceparent or traceparent_from(None))
         if owed.startswith("execute"):
             message = execute_message(*record)
-            await self._publisher.publish(WORK, self._lanes.of(message.job), encode(message))
+            await self._publisher.publish(WORK, self._lanes.of(message.job), body_of(message, self._vault))
         elif owed.startswith("callback"):
-            await self._publisher.publish(WORK, CALLBACK_KEY, encode(callback_message(*record)))
+            await self._publisher.publish(WORK, CALLBACK_KEY, body_of(callback_message(*record), self._vault))
 
     async def pay_overdue(self) -> None:
         """Publish what others owe for 10 s: a duty, in one replica at a time. Raises StoreUnavailable."""
         while overdue := await self._acts.overdue(OVERDUE_MS, _PAID_AT_ONCE):
             records = await self._acts.look([job_id for job_id, _ in overdue])
             for entry, stored in zip(overdue, records, strict=True):
+                if isinstance(stored, Unsealable):
+                    log.error("record_sealed", job_id=entry.job_id, reason=str(stored))
+                    await self._acts.put_off(entry)
+                    continue
                 owed = stored.state.get("owed", "") if stored is not None else ""
                 if stored is None or owed.partition(" ")[2] != entry.token:
                     self._acts.forget(entry)

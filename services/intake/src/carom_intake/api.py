@@ -11,28 +11,32 @@ from starlette.routing import BaseRoute, Match, Route
 from starlette.types import ASGIApp
 
 from carom_common.adapters.store.batch import StoreUnavailable
+from carom_common.contracts.sealing import Unsealable
 from carom_common.telemetry import metrics
 from carom_common.telemetry.logging import get_logger
+from carom_intake.admission import Admission
 from carom_intake.auth import Authenticate
 from carom_intake.middleware import RequestIds
 from carom_intake.problems import HttpProblem, problem_response, unavailable
+from carom_intake.rates import Rates
 
 log = get_logger()
 
 
-def create_app(routes: Sequence[BaseRoute], authenticate: Authenticate) -> ASGIApp:
-    """The application; `authenticate` finds the caller of a request."""
+def create_app(routes: Sequence[BaseRoute], authenticate: Authenticate, rates: Rates | None = None) -> ASGIApp:
+    """The application; `authenticate` finds the caller of a request, `rates` says how many it may make."""
     _keep_apart(routes)
     handlers = {
         HttpProblem: _on_problem,
         HTTPException: _on_http_exception,
         StoreUnavailable: _on_store_away,
+        Unsealable: _on_sealed,
         Exception: _on_error,
     }
     app = Starlette(routes=routes, exception_handlers=handlers)
     app.router.redirect_slashes = False
     app.state.authenticate = authenticate
-    return RequestIds(app)
+    return RequestIds(Admission(app, authenticate, rates) if rates else app)
 
 
 def _keep_apart(routes: Sequence[BaseRoute]) -> None:
@@ -60,6 +64,14 @@ async def _on_problem(request: Request, error: Exception) -> Response:
 
 async def _on_store_away(request: Request, _: Exception) -> Response:
     return await _on_problem(request, unavailable("the job store is away"))
+
+
+async def _on_sealed(request: Request, error: Exception) -> Response:
+    """Jobs outlive keys that were taken out too early: whoever has the key puts it back."""
+    log.error("record_sealed", request_id=request.scope["request_id"], reason=str(error))
+    problem = unavailable(f"the job is kept encrypted, and cannot be opened: {error}")
+    problem.reason = "encryption-key"
+    return await _on_problem(request, problem)
 
 
 async def _on_http_exception(request: Request, error: Exception) -> Response:

@@ -1,7 +1,7 @@
 """Wires intake together. It is ready from start to drain: its own 503 says more than a proxy's."""
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,43 +12,57 @@ from carom_common.adapters.amqp.declare import Topology
 from carom_common.adapters.amqp.publisher import Publisher
 from carom_common.adapters.store.acts import Acts
 from carom_common.adapters.store.attempts import Attempts
+from carom_common.adapters.store.audit import AuditLog
 from carom_common.adapters.store.backlog import Backlog
 from carom_common.adapters.store.campaigns import Campaigns
 from carom_common.adapters.store.control import ControlStore
 from carom_common.adapters.store.idempotency import IdempotencyKeys
+from carom_common.adapters.store.keys import KeyStore
 from carom_common.adapters.store.queries import Queries
+from carom_common.adapters.store.rates import RateStore
 from carom_common.adapters.store.store import Store
 from carom_common.adapters.store.stream import Streams
 from carom_common.adapters.store.sweep import Sweep
 from carom_common.admin import EmbeddedServer, Health, admin_server
 from carom_common.control import Control
-from carom_common.runtime import background, listen, process_token, watch
-from carom_common.settings import rule_book
+from carom_common.egress_settings import outbound_of
+from carom_common.runtime import background, listen, process_token, vault_of, watch
+from carom_common.settings import broker_tls, rule_book, store_tls
+from carom_common.signing import SigningKeys
 from carom_common.telemetry.logging import get_logger
 from carom_intake.accepting import Acceptor
 from carom_intake.acting import PAY_SECONDS, Actor
 from carom_intake.api import create_app
-from carom_intake.auth import by_keys, no_keys
+from carom_intake.audit import Auditor
+from carom_intake.auth import Authenticate, Origins, by_keys, no_keys
 from carom_intake.campaigns import RUN_SECONDS, Runner
+from carom_intake.domain.addresses import parse_networks
 from carom_intake.duties import lead
 from carom_intake.hub import Hub
 from carom_intake.keyring import KeyRing
 from carom_intake.lanes import Lanes
 from carom_intake.once import Once
+from carom_intake.protocol import bounded
+from carom_intake.quotas import Quotas
+from carom_intake.rates import Rates
 from carom_intake.reading import Limits
 from carom_intake.routes.acts import ActRoutes
 from carom_intake.routes.attempts import AttemptRoutes
+from carom_intake.routes.audit import AuditRoutes
 from carom_intake.routes.batch import BatchRoutes
 from carom_intake.routes.contract import ContractRoutes
 from carom_intake.routes.dead_letters import DeadLetterRoutes
 from carom_intake.routes.destinations import DestinationRoutes
 from carom_intake.routes.events import EventRoutes
 from carom_intake.routes.jobs import JobRoutes
+from carom_intake.routes.keys import KeyRoutes
 from carom_intake.routes.lists import ListRoutes
 from carom_intake.routes.pause import PauseRoutes
 from carom_intake.routes.redrives import BulkRoutes
+from carom_intake.routes.signing_keys import SigningKeyRoutes
 from carom_intake.routes.stats import StatsRoutes
-from carom_intake.settings import IntakeSettings
+from carom_intake.settings import IntakeSettings, default_rate, oidc_of
+from carom_intake.tenancy import Tenancy
 from carom_intake.waiting import Waiting
 
 SWEEP_SECONDS = 30.0
@@ -62,42 +76,64 @@ class Wired(NamedTuple):
     routes: list[Route]
     loops: list[Coroutine[None, None, None]]
     on_drain: list[Callable[[], None]]
+    authenticate: Authenticate
+    rates: Rates | None
+    begin: Callable[[], Awaitable[None]]
+    """What is to be done before the first request."""
 
 
 def wire(settings: IntakeSettings, store: Store, publisher: Publisher) -> Wired:
     """The one place where the parts of the API are put together."""
-    limits = Limits(settings.max_body, settings.max_payload, settings.max_batch_body)
-    backlog = Backlog(store.batcher, store.tenants)
+    limits = Limits(settings.max_body, settings.max_payload, settings.max_batch_body, outbound_of(settings))
+    origins = Origins(parse_networks(settings.trusted_proxies))
+    ring = KeyRing(
+        Path(settings.keys_file) if settings.auth == "keys" and settings.keys_file else None,
+        KeyStore(store.batcher),
+    )
+    oidc = oidc_of(settings)
+    tenancy = Tenancy(settings.operator_tenant)
+    audit_log = AuditLog(store.batcher)
+    auditor = Auditor(audit_log, origins)
+    quotas = Quotas(settings.tenant_jobs, settings.tenant_bytes)
+    backlog = Backlog(store.batcher, store.tenants, settings.retention * 1000 if quotas.bytes else 0)
     control = ControlStore(store.batcher)
     looked = Control(control, rule_book(settings))
     lanes = Lanes(looked)
-    acceptor = Acceptor(store, publisher, lanes, backlog, settings.max_backlog)
+    acceptor = Acceptor(store, publisher, lanes, backlog, settings.max_backlog, quotas)
     once = Once(IdempotencyKeys(store.batcher, settings.retention))
     token = process_token()
     queries = Queries(store.batcher)
     stats = StatsRoutes(store.batcher)
     sweep = Sweep(store.batcher)
+    signing = SigningKeys(settings)
     acts = Acts(store.batcher, settings.retention, settings.dead_retention)
     actor = Actor(acts, publisher, lanes, store.tally)
     campaigns = Campaigns(store.batcher)
-    runner = Runner(campaigns, queries, actor)
-    streams = Streams(settings.redis_url.get_secret_value())
+    runner = Runner(campaigns, queries, actor, auditor)
+    streams = Streams(settings.redis_url.get_secret_value(), store_tls(settings))
     hub = Hub(streams, settings.max_streams)
+
+    async def begin() -> None:
+        await asyncio.gather(ring.begin(), *([oidc.fetch()] if oidc else []))
+
     return Wired(
         routes=[
             *ContractRoutes().routes(),
             *ListRoutes(queries, looked).routes(),
             *stats.routes(),
+            *SigningKeyRoutes(signing).routes(),
             *EventRoutes(hub, streams, store, settings.stream_seconds).routes(),
             *BatchRoutes(acceptor, once, limits).routes(),
-            *BulkRoutes(campaigns, queries, "cancel", "/api/jobs/cancel").routes(),
-            *BulkRoutes(campaigns, queries, "redrive", "/api/dead-letters/redrive").routes(),
-            *DeadLetterRoutes(store, queries, actor).routes(),
+            *BulkRoutes(campaigns, queries, "cancel", "/api/jobs/cancel", auditor).routes(),
+            *BulkRoutes(campaigns, queries, "redrive", "/api/dead-letters/redrive", auditor).routes(),
+            *DeadLetterRoutes(store, queries, actor, auditor).routes(),
             *ActRoutes(actor).routes(),
             *JobRoutes(store, acceptor, once, limits, Waiting(hub, store), looked).routes(),
-            *DestinationRoutes(control, rule_book(settings)).routes(),
-            *PauseRoutes(control).routes(),
+            *DestinationRoutes(control, rule_book(settings), auditor).routes(),
+            *PauseRoutes(control, auditor).routes(),
             *AttemptRoutes(Attempts(store.batcher)).routes(),
+            *KeyRoutes(ring, tenancy, auditor).routes(),
+            *AuditRoutes(audit_log, tenancy).routes(),
         ],
         loops=[
             lead(store.batcher, "sweep", token, sweep.run, SWEEP_SECONDS),
@@ -107,26 +143,37 @@ def wire(settings: IntakeSettings, store: Store, publisher: Publisher) -> Wired:
             backlog.watch(),
             hub.run(),
             looked.run(),
+            ring.watch(),
+            *([oidc.watch()] if oidc else []),
+            signing.watch(),
         ],
         on_drain=[hub.close],
+        authenticate=by_keys(ring, origins, oidc) if settings.auth == "keys" else no_keys,
+        rates=Rates(RateStore(store.batcher), default_rate(settings)) if settings.auth == "keys" else None,
+        begin=begin,
     )
 
 
 async def serve(settings: IntakeSettings, stop: asyncio.Event) -> None:
     """Serve the API until `stop` is set, then finish the requests under way."""
     url = settings.rabbitmq_url.get_secret_value()
-    store = Store(settings.redis_url.get_secret_value(), settings.retention, settings.dead_retention)
-    topology = Topology(url, ours=settings.declare_topology)
-    publisher = Publisher(url, "carom-intake", topology.declare)
+    store = Store(
+        settings.redis_url.get_secret_value(),
+        settings.retention,
+        settings.dead_retention,
+        store_tls(settings),
+        vault_of(settings),
+    )
+    tls = broker_tls(settings)
+    topology = Topology(url, ours=settings.declare_topology, tls=tls)
+    publisher = Publisher(url, "carom-intake", topology.declare, tls)
     health = Health({"broker": lambda: publisher.state, "store": lambda: store.state}, required=frozenset())
-    ring = KeyRing(Path(settings.keys_file)) if settings.auth == "keys" else None
-    if ring is None:
+    if settings.auth == "off":
         log.warning("auth_off", reason="CAROM_AUTH is off: whoever reaches the API may do anything")
-    authenticate = by_keys(ring) if ring else no_keys
     api_socket = listen(settings.host, settings.port, "the API")
     admin_socket = listen(settings.host, settings.admin_port, "the admin port")
     wired = wire(settings, store, publisher)
-    app = create_app(wired.routes, authenticate)
+    app = create_app(wired.routes, wired.authenticate, wired.rates)
     config = uvicorn.Config(
         app,
         host=settings.host,
@@ -134,7 +181,7 @@ async def serve(settings: IntakeSettings, stop: asyncio.Event) -> None:
         log_config=None,
         access_log=False,
         lifespan="off",
-        http="httptools",
+        http=bounded(settings.head_timeout, settings.body_timeout),
         server_header=False,
         proxy_headers=False,
         timeout_graceful_shutdown=int(settings.shutdown_timeout) or 1,
@@ -150,9 +197,9 @@ async def serve(settings: IntakeSettings, stop: asyncio.Event) -> None:
         admin.serve(sockets=[admin_socket]),
         connect(),
         watch(store, health),
-        *([ring.watch()] if ring else []),
         *wired.loops,
     ):
+        await wired.begin()
         serving = asyncio.create_task(api.serve(sockets=[api_socket]))
         stopping = asyncio.create_task(stop.wait())
         log.info("intake_started", port=settings.port)

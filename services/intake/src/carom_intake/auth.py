@@ -1,17 +1,22 @@
 """Who calls, and whether they may: `caller = require(request, Scope.JOBS_READ)`, before the body is read."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from starlette.requests import Request
 
 from carom_common.contracts.message import DEFAULT_TENANT
 from carom_common.telemetry import metrics
-from carom_intake.domain.keys import ALL_SCOPES, Refusal, Scope
-from carom_intake.keyring import KeyRing
-from carom_intake.problems import HttpProblem
+from carom_intake.domain.addresses import Address, Network, client_address
+from carom_intake.domain.keys import ALL_SCOPES, Key, KeyRate, Refusal, Scope
+from carom_intake.domain.tokens import BEARER, Bearer
+from carom_intake.keyring import KeyRing, KeysUnknown
+from carom_intake.oidc import Oidc
+from carom_intake.problems import HttpProblem, unavailable
 
 _DETAIL = "this needs a valid API key: Authorization: Bearer carom_<id>_<secret>"
+AUTHENTICATED = "carom.caller"
+"""Where the ASGI scope has the caller that was found before the routes, or why there is none."""
 
 
 class Caller(NamedTuple):
@@ -20,6 +25,8 @@ class Caller(NamedTuple):
     tenant: str
     scopes: frozenset[Scope]
     key_id: str
+    rate: KeyRate | None = None
+    """The key's own; None: that of the settings."""
 
     def may(self, scope: Scope) -> bool:
         return scope in self.scopes
@@ -31,25 +38,55 @@ ANYONE = Caller(DEFAULT_TENANT, ALL_SCOPES, "")
 Authenticate = Callable[[Request], Caller]
 
 
+class Origins:
+    """Where requests come from; `trusted` are the proxies whose `X-Forwarded-For` is believed."""
+
+    def __init__(self, trusted: Sequence[Network] = ()) -> None:
+        self._trusted = trusted
+
+    def of(self, request: Request) -> Address | None:
+        """None where nobody can say."""
+        peer = request.client.host if request.client else ""
+        forwarded = request.headers.getlist("x-forwarded-for") if self._trusted else []
+        return client_address(peer, forwarded, self._trusted)
+
+
 def no_keys(_: Request) -> Caller:
     return ANYONE
 
 
-def by_keys(ring: KeyRing) -> Authenticate:
-    """Takes whoever has a key of the ring; all others get one and the same 401."""
+def by_keys(ring: KeyRing, origins: Origins, oidc: Oidc | None = None) -> Authenticate:
+    """Takes whoever has a key of the ring, or a token of the provider; all others get one and the same 401."""
+
+    def prove(request: Request) -> Key | Bearer | Refusal:
+        given = request.headers.getlist("authorization")
+        if oidc and len(given) == 1 and (token := BEARER.fullmatch(given[0])):
+            return oidc.verify(token[1])
+        return ring.verify(given, lambda: origins.of(request))
 
     def authenticate(request: Request) -> Caller:
-        found = ring.verify(request.headers.getlist("authorization"))
+        try:
+            found = prove(request)
+        except KeysUnknown:
+            raise unavailable("what proves keys and tokens could not be asked for yet") from None
         if isinstance(found, Refusal):
             metrics.auth_failures.labels(found).inc()
             raise HttpProblem(401, _DETAIL, headers={"WWW-Authenticate": "Bearer"})
-        return Caller(found.tenant, found.granted, found.id)
+        if isinstance(found, Bearer):
+            return Caller(found.tenant, found.scopes, found.id)
+        return Caller(found.tenant, found.granted, found.id, found.rate)
 
     return authenticate
 
 
 def caller_of(request: Request) -> Caller:
     """The caller, or 401; `app.state.authenticate` says how it is found."""
+    # Once: who asks again later, such as a stream that goes on, wants to know anew.
+    known: Caller | HttpProblem | None = request.scope.pop(AUTHENTICATED, None)
+    if isinstance(known, HttpProblem):
+        raise known
+    if known is not None:
+        return known
     authenticate: Authenticate = request.app.state.authenticate
     return authenticate(request)
 

@@ -15,10 +15,12 @@ from carom_common.adapters.amqp.errors import BrokerError
 from carom_common.adapters.store.acts import Act, Acted
 from carom_common.adapters.store.campaigns import Campaign, Campaigns
 from carom_common.adapters.store.queries import MAX_PAGE, Listed, Queries
+from carom_common.contracts.sealing import Unsealable
 from carom_common.domain.cursor import BadCursor
 from carom_common.domain.filters import Filter
 from carom_common.telemetry.logging import get_logger
 from carom_intake.acting import Actor
+from carom_intake.audit import ENDED, Auditor, Who
 
 RUN_SECONDS = 1.0
 PREVIEW_SECONDS = 5.0
@@ -56,10 +58,11 @@ async def preview(queries: Queries, tenant: str, wanted: Filter) -> Preview:
 class Runner:
     """Does the bulk acts that are under way."""
 
-    def __init__(self, campaigns: Campaigns, queries: Queries, actor: Actor) -> None:
+    def __init__(self, campaigns: Campaigns, queries: Queries, actor: Actor, audit: Auditor) -> None:
         self._campaigns = campaigns
         self._queries = queries
         self._actor = actor
+        self._audit = audit
 
     async def run(self) -> None:
         """Go on with all of them until none is left: a duty. Raises StoreUnavailable."""
@@ -89,6 +92,12 @@ class Runner:
             await self._campaigns.reached(campaign.id, page.next_cursor)
         elif await self._campaigns.end(campaign.id, "done") == "done":
             log.info("campaign_ended", campaign_id=campaign.id, act=campaign.act, status="done")
+            await self._tell_end(campaign)
+
+    async def _tell_end(self, campaign: Campaign) -> None:
+        ended = await self._campaigns.fetch(campaign.id) or campaign
+        who = Who(campaign.tenant, campaign.by, campaign.address)
+        self._audit.tell_of(who, ENDED[campaign.act], campaign.id, ended.done, detail="done")
 
     async def _act(self, campaign: Campaign, job_id: str) -> bool:
         """Whether it was done: a job may have gone on since it was found."""
@@ -100,6 +109,9 @@ class Runner:
         except BrokerError as error:
             log.warning("publish_failed", job_id=job_id, reason=str(error))
             return True  # it is recorded, and what it owes is published later
+        except Unsealable as error:
+            log.error("record_sealed", job_id=job_id, reason=str(error))
+            return False
         return isinstance(acted, Acted)
 
 

@@ -10,7 +10,8 @@ from typing import Annotated
 import msgspec
 
 from carom_common.contracts.message import DEFAULT_TENANT
-from carom_intake.domain.keys import ID, TENANT, Scope, new_key
+from carom_intake.domain.addresses import parse_networks
+from carom_intake.domain.keys import ID, TENANT, KeyRate, Scope, new_key
 
 _DESCRIPTION = (
     "Makes an API key: its entry for the file on standard output, its token, kept nowhere, on standard error."
@@ -27,8 +28,12 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--tenant", default=DEFAULT_TENANT, type=_matching(TENANT), help="whose jobs it sees")
     parser.add_argument("--name", default="", help="for people")
     parser.add_argument("--expires-at", type=_time, help="RFC 3339, such as 2031-01-31T00:00:00Z")
+    parser.add_argument("--cidr", action="append", default=[], type=_cidr, help="where it counts; repeated")
+    parser.add_argument("--rate", type=_positive, help="requests a second that it may make")
     given = parser.parse_args(arguments)
-    made = new_key(given.id, given.tenant, [Scope(scope) for scope in given.scope], given.name, given.expires_at)
+    scopes = [Scope(scope) for scope in given.scope]
+    rate = KeyRate(given.rate) if given.rate else None
+    made = new_key(given.id, given.tenant, scopes, given.name, given.expires_at, given.cidr, rate)
     print(made.token, file=sys.stderr)  # noqa: T201
     print(msgspec.json.encode(made.key).decode())  # noqa: T201
 
@@ -42,6 +47,22 @@ def _matching(pattern: str) -> Callable[[str], str]:
         return text
 
     return matching
+
+
+def _cidr(text: str) -> str:
+    try:
+        parse_networks([text])
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+    return text
+
+
+def _positive(text: str) -> float:
+    try:
+        found: float = msgspec.convert(float(text), Annotated[float, msgspec.Meta(ge=0.01, le=100_000)])
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number from 0.01 to 100000") from None
+    return found
 
 
 def _time(text: str) -> datetime:

@@ -11,6 +11,7 @@ from starlette.requests import ClientDisconnect, Request
 from carom_common.adapters.store.records import StoredJob
 from carom_common.adapters.store.store import Store
 from carom_common.contracts.message import DEFAULT_TENANT
+from carom_common.domain.outbound import ANYTHING, Outbound
 from carom_intake.domain.checks import unknown_parameter
 from carom_intake.problems import HttpProblem
 
@@ -19,12 +20,13 @@ LINGER_SECONDS = 2.0
 
 
 class Limits(NamedTuple):
-    """Largest sizes in bytes."""
+    """Largest sizes in bytes, and what may be called."""
 
     body: int
     payload: int
     batch: int
     """The body of a batch."""
+    outbound: Outbound = ANYTHING
 
 
 async def stored_job(store: Store, job_id: str, tenant: str) -> StoredJob:

@@ -11,6 +11,7 @@ from starlette.responses import Response
 from carom_common.adapters.store.records import StoredJob
 from carom_common.adapters.store.store import Store, StoreUnavailable
 from carom_common.contracts.job import FINAL_STATUSES
+from carom_common.contracts.sealing import Unsealable
 from carom_intake.auth import Caller
 from carom_intake.domain.documents import Record, typed_document
 from carom_intake.domain.keys import Scope
@@ -44,7 +45,7 @@ async def await_final(
                 if job is not None or told.closed or time.monotonic() >= deadline:
                     return Waited(True, job)
                 await _told_final(told, deadline)
-    except (HubFull, StoreUnavailable):
+    except (HubFull, StoreUnavailable, Unsealable):  # the job is accepted, come what may
         return Waited(False)
     finally:
         if leaving is not None:

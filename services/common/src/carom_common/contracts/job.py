@@ -101,11 +101,17 @@ LabelKey = Annotated[
 LabelValue = Annotated[str, Meta(pattern=rf"^([A-Za-z0-9]([A-Za-z0-9_.-]{{0,61}}[A-Za-z0-9])?)?{_END}")]
 
 
+Pointer = Annotated[str, Meta(max_length=512, pattern=rf"^(/([^/~]|~[01])*){{0,32}}{_END}")]
+"""A JSON Pointer (RFC 6901) of at most 32 steps."""
+MAX_REDACTED = 32
+
+
 class Job(Struct, frozen=True, rename="camel", forbid_unknown_fields=True, omit_defaults=True):
     """One HTTP call to make and how to make it. Delays, timeout and ttl in milliseconds, times in RFC 3339.
 
     `callback_url` (null: none is wanted) or `callback` must be given, not both. At most one of `delay` and `run_at`,
-    and one of `ttl` and `expires_at`. Label keys and values follow Kubernetes.
+    and one of `ttl` and `expires_at`. Label keys and values follow Kubernetes. `redact` names what of the payload is
+    sent but never shown; `sign` signs the call as callbacks are signed.
     """
 
     target_url: str
@@ -126,6 +132,8 @@ class Job(Struct, frozen=True, rename="camel", forbid_unknown_fields=True, omit_
     success: SuccessRules = SuccessRules()
     labels: Annotated[dict[LabelKey, LabelValue], Meta(max_length=16)] = {}
     priority: Priority = "normal"
+    redact: Annotated[tuple[Pointer, ...], Meta(max_length=MAX_REDACTED)] = ()
+    sign: bool = False
 
     @property
     def calls_back(self) -> Callback | None:

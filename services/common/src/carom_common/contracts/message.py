@@ -4,12 +4,13 @@ Version 1. A consumer parks what it cannot decode and any version it does not kn
 """
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Literal, TypeVar
 
 import msgspec
 from msgspec import Raw, Struct
 
 from carom_common.contracts.job import Job
+from carom_common.contracts.sealing import CLEAR, Unsealable, Vault
 
 VERSION = 1
 DEFAULT_TENANT = "default"
@@ -107,6 +108,9 @@ class CallbackMessage(Struct, frozen=True, rename="camel", omit_defaults=True):
     event: Literal["final", "attempt"] = "final"
 
 
+M = TypeVar("M", ExecuteMessage, CallbackMessage)
+
+
 class _Versioned(Struct):
     version: int = 0
 
@@ -124,25 +128,43 @@ class Undecodable(ValueError):
     """The body is no message of this version; the text says why. Such a message is parked."""
 
 
-def decode_execute(body: bytes) -> ExecuteMessage:
-    """Raise `Undecodable` for anything but a version 1 execute message."""
+def body_of(message: ExecuteMessage | CallbackMessage, vault: Vault) -> bytes:
+    """What is published: JSON, sealed where the vault has keys."""
+    return vault.seal_message(message.job_id, encode(message))
+
+
+def decode_execute(body: bytes, vault: Vault = CLEAR) -> ExecuteMessage:
+    """Raise `Undecodable` for anything but a version 1 execute message, in clear or sealed with a known key."""
+    named, body = _opened(body, vault)
     try:
         message = _decode_execute(body)
     except UNREADABLE as error:
         raise Undecodable(_why(body, error)) from error
-    if message.version != VERSION:
-        raise Undecodable(f"unknown version {message.version}")
-    return message
+    return _checked(message, named)
 
 
-def decode_callback(body: bytes) -> CallbackMessage:
-    """Raise `Undecodable` for anything but a version 1 callback message."""
+def decode_callback(body: bytes, vault: Vault = CLEAR) -> CallbackMessage:
+    """Raise `Undecodable` for anything but a version 1 callback message, in clear or sealed with a known key."""
+    named, body = _opened(body, vault)
     try:
         message = _decode_callback(body)
     except UNREADABLE as error:
         raise Undecodable(_why(body, error)) from error
+    return _checked(message, named)
+
+
+def _opened(body: bytes, vault: Vault) -> tuple[str | None, bytes]:
+    try:
+        return vault.open_message(body)
+    except Unsealable as error:
+        raise Undecodable(f"the body cannot be opened: {error}") from error
+
+
+def _checked(message: M, named: str | None) -> M:
     if message.version != VERSION:
         raise Undecodable(f"unknown version {message.version}")
+    if named is not None and named != message.job_id:
+        raise Undecodable("the body was sealed for another job")
     return message
 
 

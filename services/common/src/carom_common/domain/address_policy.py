@@ -13,15 +13,20 @@ from typing import Literal
 Address = IPv4Address | IPv6Address
 Network = IPv4Network | IPv6Network
 
+_METADATA = "a cloud metadata address"
 _SPECIAL: tuple[tuple[Network, str], ...] = tuple(
     (ip_network(network), kind)
     for network, kind in (
-        ("169.254.169.254/32", "a cloud metadata address"),
-        ("100.100.100.200/32", "a cloud metadata address"),  # Alibaba
-        ("168.63.129.16/32", "a cloud metadata address"),  # Azure's WireServer, in public space
-        ("192.0.0.192/32", "a cloud metadata address"),  # Oracle
-        ("fd00:ec2::254/128", "a cloud metadata address"),  # AWS
-        ("fd20:ce::254/128", "a cloud metadata address"),  # Google
+        ("169.254.169.254/32", _METADATA),
+        ("169.254.170.2/32", _METADATA),  # AWS: a task's credentials
+        ("169.254.170.23/32", _METADATA),  # AWS: a pod's credentials
+        ("169.254.0.23/32", _METADATA),  # Tencent
+        ("100.100.100.200/32", _METADATA),  # Alibaba
+        ("168.63.129.16/32", _METADATA),  # Azure's WireServer, in public space
+        ("192.0.0.192/32", _METADATA),  # Oracle
+        ("fd00:ec2::254/128", _METADATA),  # AWS
+        ("fd00:ec2::23/128", _METADATA),
+        ("fd20:ce::254/128", _METADATA),  # Google
         ("0.0.0.0/32", "an unspecified address"),
         ("0.0.0.0/8", 'an address of "this network"'),
         ("10.0.0.0/8", "a private address"),
@@ -60,7 +65,7 @@ _SPECIAL: tuple[tuple[Network, str], ...] = tuple(
 _GLOBAL_UNICAST = IPv6Network("2000::/3")  # RFC 4291: nothing else is assigned as global unicast
 _MAPPED = IPv6Network("::ffff:0:0/96")
 _COMPATIBLE = IPv6Network("::/96")
-_NAT64 = IPv6Network("64:ff9b::/96")
+_NAT64 = (IPv6Network("64:ff9b::/96"), IPv6Network("64:ff9b:1::/48"))  # RFC 6052; RFC 8215, with a prefix of /96 in it
 _HOST_NAME = re.compile(
     r"(\*\.)?(?=.{1,253}$)([a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?\.)*[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?"
 )
@@ -68,13 +73,15 @@ _NUMERIC_LABEL = re.compile(r"[0-9]+|0x[0-9a-f]*")
 
 
 @dataclass(frozen=True, slots=True)
-class _Rules:
+class HostRules:
+    """A list of hosts and networks, as the operator wrote it."""
+
     networks: tuple[Network, ...] = ()
     names: frozenset[str] = frozenset()
     suffixes: tuple[str, ...] = ()
 
     @classmethod
-    def parse(cls, entries: Iterable[str]) -> "_Rules":
+    def parse(cls, entries: Iterable[str]) -> "HostRules":
         networks: list[Network] = []
         names: set[str] = set()
         suffixes: list[str] = []
@@ -91,6 +98,10 @@ class _Rules:
     def has_address(self, *addresses: Address) -> bool:
         return any(address in network for network in self.networks for address in addresses)
 
+    def names_address(self, address: Address) -> bool:
+        """Whether an entry is this very address, not a network round it."""
+        return any(network.num_addresses == 1 and address in network for network in self.networks)
+
     def has_host(self, host: str) -> bool:
         return host in self.names or host.endswith(self.suffixes)
 
@@ -99,13 +110,13 @@ class _Rules:
 class AddressPolicy:
     """What the operator opened and closed, on top of the built-in table. Deny wins over allow, allow over the table."""
 
-    allow: _Rules = _Rules()
-    deny: _Rules = _Rules()
+    allow: HostRules = HostRules()
+    deny: HostRules = HostRules()
 
     @classmethod
     def parse(cls, allow: Iterable[str] = (), deny: Iterable[str] = ()) -> "AddressPolicy":
         """Each entry is a CIDR, an address, a host name, or `*.name` for every name below it. A bad one: ValueError."""
-        return cls(_Rules.parse(allow), _Rules.parse(deny))
+        return cls(HostRules.parse(allow), HostRules.parse(deny))
 
     def host_rule(self, host: str) -> Literal["allow", "deny"] | None:
         """What the host-name entries say; names compare without case and trailing dots."""
@@ -117,7 +128,8 @@ class AddressPolicy:
     def refusal(self, address: str, *, host_allowed: bool = False) -> str | None:
         """Why the address must not be connected to, such as "127.0.0.1 is a loopback address"; None if it may be.
 
-        `host_allowed` opens every address of a host whose name is allowed, except those in a deny CIDR.
+        `host_allowed` opens every address of a host whose name is allowed, except those in a deny CIDR. Neither a name
+        nor a network opens a cloud metadata address inside it, which gives out credentials: only its own entry does.
         """
         if "%" in address:
             return f"{address} is a scoped address"
@@ -128,13 +140,16 @@ class AddressPolicy:
         inner = _embedded(outer)
         if self.deny.has_address(outer, *inner):
             return f"{address} is denied by configuration"
+        judged = inner[0] if inner and outer in _MAPPED else outer
+        for end in (judged, *inner):
+            if _kind(end) == _METADATA and not self.allow.names_address(end):
+                return f"{address} is {_METADATA}" if end == judged else f"{address} leads to {end}, {_METADATA}"
         if host_allowed:
             return None
-        judged = inner[0] if inner and outer in _MAPPED else outer
         if not self.allow.has_address(outer, judged):
             kind = _kind(judged)
             return kind and f"{address} is {kind}"
-        if outer in _NAT64:
+        if _is_nat64(outer):
             # Opening the prefix, as clusters without IPv4 must, does not open private IPv4 behind it (RFC 6052, 3.1).
             return self.refusal(str(inner[0]))
         return None
@@ -151,11 +166,15 @@ def _embedded(address: Address) -> tuple[IPv4Address, ...]:
     """The IPv4 addresses a packet to this IPv6 address may end at."""
     if isinstance(address, IPv4Address):
         return ()
-    if address in _MAPPED or address in _COMPATIBLE or address in _NAT64:
+    if address in _MAPPED or address in _COMPATIBLE or _is_nat64(address):
         return (IPv4Address(int(address) & 0xFFFFFFFF),)
     if address.sixtofour is not None:
         return (address.sixtofour,)
     return address.teredo or ()
+
+
+def _is_nat64(address: Address) -> bool:
+    return any(address in network for network in _NAT64)
 
 
 def _parse_entry(entry: str) -> Network | str:

@@ -9,7 +9,7 @@ State = Literal["closed", "open", "half-open"]
 
 
 _ABSENT = frozenset({"connect", "dns", "tls", "timeout"})
-_NOT_TRIED = frozenset({"refused", "invalid-url"})
+_NOT_TRIED = frozenset({"refused", "invalid-url", "unsigned"})
 
 
 def tells_presence(reason: str) -> bool | None:

@@ -16,8 +16,21 @@ submissions_refused = Counter(
 )
 auth_failures = Counter(
     "carom_auth_failures_total",
-    "Requests not let in, by reason: missing, malformed, unknown, expired, scope. unknown high: somebody guesses.",
+    "Requests not let in, by reason: missing, malformed, unknown, expired, address (outside the key's CIDRs), scope; "
+    "of tokens also unknown-key and tenant (they name none). "
+    "unknown high: somebody guesses.",
     ["reason"],
+)
+rate_limited = Counter("carom_rate_limited_total", "Requests answered with 429, as their key makes too many.")
+quota_refusals = Counter(
+    "carom_quota_refusals_total",
+    "Submissions answered with 429, by the quota of the tenant that is used up: jobs, bytes.",
+    ["quota"],
+)
+requests_cut_off = Counter(
+    "carom_requests_cut_off_total",
+    "Requests that never reached a route, by HTTP status: 400 no HTTP, 408 too slow, 414 URL or 431 headers too large.",
+    ["status"],
 )
 submit_seconds = Histogram("carom_submit_duration_seconds", "Accepting a job: request read to 202.", buckets=_SECONDS)
 attempts = Counter(

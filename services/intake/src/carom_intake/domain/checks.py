@@ -9,7 +9,9 @@ from msgspec import UNSET
 
 from carom_common.contracts.job import MAX_AHEAD_MS, Job
 from carom_common.domain.clock import parse_rfc3339
+from carom_common.domain.egress_rules import ANY_TENANT, HostList, TenantRules
 from carom_common.domain.framing import FRAMING_HEADERS
+from carom_common.domain.outbound import ANYTHING, Outbound, called_host
 
 MAX_URL = 2048
 MAX_HEADERS = 64
@@ -19,7 +21,8 @@ _TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _FIELD_VALUE = re.compile(r"[^\x00-\x08\x0a-\x1f\x7f]*")
 _NOT_IN_URL = re.compile(r"[\x00-\x20\x7f\\]")
 NO_CALLBACK_GIVEN = "is required, or callback; null where none is wanted"
-_CALLBACKS_OWN = ("webhook-id", "webhook-timestamp", "webhook-signature", "content-type")
+SIGNATURES_OWN = ("webhook-id", "webhook-timestamp", "webhook-signature")
+_CALLBACKS_OWN = (*SIGNATURES_OWN, "content-type")
 
 
 class Problem(NamedTuple):
@@ -42,7 +45,10 @@ def unknown_parameter(name: str, known: Sequence[str]) -> Problem:
     return Problem(f"?{name[:100]}", f"is no parameter here{told}")
 
 
-def url_problems(pointer: str, url: str) -> Iterator[Problem]:
+def url_problems(
+    pointer: str, url: str, outbound: Outbound = ANYTHING, hosts: HostList | None = None
+) -> Iterator[Problem]:
+    """Also what the configuration does not let be called: a scheme, a port, a host that is not on a list there is."""
     if len(url) > MAX_URL:
         yield Problem(pointer, f"is {len(url)} characters long, at most {MAX_URL} are taken")
         return
@@ -51,7 +57,7 @@ def url_problems(pointer: str, url: str) -> Iterator[Problem]:
         return
     try:
         parts = urlsplit(url)
-        port_is_valid = parts.port is None or parts.port > 0
+        port = parts.port
     except ValueError as error:
         yield Problem(pointer, f"is no valid URL: {error}")
         return
@@ -59,13 +65,19 @@ def url_problems(pointer: str, url: str) -> Iterator[Problem]:
         yield Problem(pointer, "must be an absolute URL with the scheme http or https")
     elif not parts.hostname:
         yield Problem(pointer, "must name a host")
-    elif not port_is_valid:
+    elif port == 0:
         yield Problem(pointer, "must have a port from 1 to 65535, or none")
     elif "@" in parts.netloc:
         yield Problem(pointer, "must not carry a user name or password; set an Authorization header instead")
+    elif (why := outbound.refusal(parts.scheme, port)) is not None or (
+        hosts is not None and (why := hosts.refusal(called_host(url))) is not None
+    ):
+        yield Problem(pointer, f"cannot be called: {why}")
 
 
-def header_problems(at: str, headers: dict[str, str]) -> Iterator[Problem]:
+def header_problems(
+    at: str, headers: dict[str, str], rules: TenantRules = ANY_TENANT, hosts: HostList | None = None
+) -> Iterator[Problem]:
     if len(headers) > MAX_HEADERS:
         yield Problem(at, f"has {len(headers)} headers, at most {MAX_HEADERS} are taken")
     size = sum(len(name) + len(value.encode()) + 4 for name, value in headers.items())
@@ -76,7 +88,7 @@ def header_problems(at: str, headers: dict[str, str]) -> Iterator[Problem]:
         pointer, lower = f"{at}/{escape(name)}", name.lower()
         if not _TOKEN.fullmatch(name):
             yield Problem(pointer, "is no valid header name (RFC 9110 token)")
-        elif lower in FRAMING_HEADERS or lower == "host":
+        elif lower in FRAMING_HEADERS:
             yield Problem(pointer, "belongs to the connection and cannot be set by a job")
         elif lower.startswith("x-carom-"):
             yield Problem(pointer, "the names X-Carom-* are Carom's own")
@@ -85,25 +97,37 @@ def header_problems(at: str, headers: dict[str, str]) -> Iterator[Problem]:
         if not _FIELD_VALUE.fullmatch(value):
             yield Problem(pointer, "has a value with control characters")
         seen.add(lower)
+    for name, why in rules.headers.refusals(headers, hosts):
+        yield Problem(f"{at}/{escape(name)}", why)
 
 
-def callback_problems(job: Job) -> Iterator[Problem]:
+def callback_problems(job: Job, outbound: Outbound = ANYTHING, rules: TenantRules = ANY_TENANT) -> Iterator[Problem]:
     """Exactly one of callbackUrl and callback, and what is wrong inside."""
     if job.callback is None:
         if isinstance(job.callback_url, str):
-            yield from url_problems("/callbackUrl", job.callback_url)
+            yield from url_problems("/callbackUrl", job.callback_url, outbound, rules.callbacks)
         elif job.callback_url is not None:
             yield Problem("/callbackUrl", NO_CALLBACK_GIVEN)
         return
     if job.callback_url is not UNSET:
         yield Problem("/callback", "stands beside callbackUrl; give one of the two")
-    yield from url_problems("/callback/url", job.callback.url)
-    yield from header_problems("/callback/headers", job.callback.headers)
+    yield from url_problems("/callback/url", job.callback.url, outbound, rules.callbacks)
+    yield from header_problems("/callback/headers", job.callback.headers, rules, rules.callbacks)
     for name in job.callback.headers:
         if name.lower() in _CALLBACKS_OWN:
             yield Problem(f"/callback/headers/{escape(name)}", "is set by Carom in every callback")
     if len(set(job.callback.events)) < len(job.callback.events):
         yield Problem("/callback/events", "names an event twice")
+
+
+def secrecy_problems(job: Job) -> Iterator[Problem]:
+    """What signing and redacting do not go with."""
+    if job.sign:
+        for name in job.headers:
+            if name.lower() in SIGNATURES_OWN:
+                yield Problem(f"/headers/{escape(name)}", "is set by Carom in a call that it signs")
+    if job.redact and len(set(job.redact)) < len(job.redact):
+        yield Problem("/redact", "names a place twice")
 
 
 def plan_of(job: Job, now: int) -> tuple[Plan, list[Problem]]:

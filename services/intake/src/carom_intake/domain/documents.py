@@ -9,7 +9,7 @@ from msgspec.structs import replace
 from carom_common.contracts.job import FINAL_STATUSES, Callback, CallbackRetry, Job, Status, decode_job
 from carom_common.contracts.message import Attempt, decode_attempt
 from carom_common.domain.clock import parse_rfc3339, rfc3339
-from carom_common.domain.redaction import redacted
+from carom_common.domain.redaction import redacted, redacted_payload
 
 _SHOWN_AS = {Status.SCHEDULED: Status.QUEUED, Status.WAITING: Status.IN_PROGRESS}
 _NOTHING = msgspec.Raw(b"null")
@@ -33,6 +33,8 @@ class Record:
             hidden = replace(callback, headers={}) if callback is not None else None
             self.job = replace(self.job, payload=_NOTHING, headers={}, callback=hidden)
             self.log = [replace(entry, response=_NOTHING) for entry in self.log]
+        elif self.job.redact:
+            self.job = replace(self.job, payload=redacted_payload(self.job.payload, self.job.redact))
         self._state = state
 
     @property
@@ -62,14 +64,17 @@ class Record:
 
 
 def seed_document(record: Record) -> bytes:
-    """`GET /api/job/{jobId}`: numbers as strings; `scheduled` shows as queued and `waiting` as in_progress."""
+    """`GET /api/job/{jobId}`: numbers as strings; `scheduled` shows as queued and `waiting` as in_progress.
+
+    Secrets are redacted here too, which the seed does not ask for.
+    """
     job = record.job
     document: dict[str, Any] = {
         "status": _SHOWN_AS.get(record.status, record.status),
         "attempts": str(record.attempts),
         "targetUrl": job.target_url,
         "method": job.method,
-        "headers": job.headers,
+        "headers": redacted(job.headers),
         "payload": job.payload,
         "callbackUrl": record.callback_url,
         "maxRetries": str(job.max_retries),
@@ -119,6 +124,8 @@ def typed_document(record: Record) -> bytes:
             "method": job.method,
             "headers": redacted(job.headers),
             "payload": job.payload,
+            "redact": job.redact,
+            "sign": job.sign,
             "callbackUrl": record.callback_url,
             "maxRetries": job.max_retries,
             "retryDelay": job.retry_delay,

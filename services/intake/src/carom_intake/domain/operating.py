@@ -20,12 +20,12 @@ S = TypeVar("S", bound=msgspec.Struct)
 
 def parse_rule(body: bytes) -> Rule:
     """The body of `PUT /api/destinations/{host}`; raises InvalidSubmission."""
-    return _parse(body, Rule)
+    return parse_struct(body, Rule)
 
 
 def parse_selector(body: bytes) -> Selector:
     """The body of a pause or its end; raises InvalidSubmission."""
-    selector = _parse(body, Selector)
+    selector = parse_struct(body, Selector)
     problems = []
     if selector.host is not None and selector.label is not None:
         problems.append(Problem("/label", "stands beside host; give one of the two, or none for all jobs"))
@@ -46,7 +46,8 @@ def parse_selector(body: bytes) -> Selector:
     return selector
 
 
-def _parse(body: bytes, kind: type[S]) -> S:
+def parse_struct(body: bytes, kind: type[S]) -> S:
+    """An object of a kind in a body of JSON; raises InvalidSubmission with all that is wrong with it."""
     try:
         return msgspec.json.decode(body, type=kind)
     except msgspec.ValidationError as error:

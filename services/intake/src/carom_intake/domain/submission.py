@@ -9,6 +9,9 @@ from typing import Any, NamedTuple
 import msgspec
 
 from carom_common.contracts.job import Job, decode_job
+from carom_common.contracts.message import DEFAULT_TENANT
+from carom_common.domain.egress_rules import TenantRules
+from carom_common.domain.outbound import ANYTHING, Outbound
 from carom_intake.domain.checks import (
     NO_CALLBACK_GIVEN,
     Plan,
@@ -17,6 +20,7 @@ from carom_intake.domain.checks import (
     escape,
     header_problems,
     plan_of,
+    secrecy_problems,
     url_problems,
 )
 
@@ -43,23 +47,28 @@ class Submission(NamedTuple):
     plan: Plan
 
 
-def parse_submission(body: bytes, now: int) -> Submission:
-    """The job in a body of JSON that came at `now`; raises InvalidSubmission with all problems at once."""
+def parse_submission(body: bytes, now: int, outbound: Outbound = ANYTHING, tenant: str = DEFAULT_TENANT) -> Submission:
+    """The job in a body of JSON that came at `now`; raises InvalidSubmission with all problems at once.
+
+    `outbound` says what may be called, and what this tenant's jobs may.
+    """
+    rules = outbound.rules.of(tenant)
     try:
         body.decode()  # msgspec passes a raw payload on without looking at its encoding
         job = decode_job(body)
         _check_nesting(body)  # only what is known to be JSON: its strings end
     except msgspec.ValidationError:
-        raise InvalidSubmission(bounded(_problems_of(body))) from None
+        raise InvalidSubmission(bounded(_problems_of(body, outbound, rules))) from None
     except RecursionError:
         raise InvalidSubmission([TOO_DEEP]) from None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise InvalidSubmission([Problem("", f"the body is not valid JSON: {error}")]) from None
     plan, time_problems = plan_of(job, now)
     problems = [
-        *url_problems("/targetUrl", job.target_url),
-        *header_problems("/headers", job.headers),
-        *callback_problems(job),
+        *url_problems("/targetUrl", job.target_url, outbound, rules.targets),
+        *header_problems("/headers", job.headers, rules, rules.targets),
+        *callback_problems(job, outbound, rules),
+        *secrecy_problems(job),
         *time_problems,
     ]
     if problems:
@@ -86,7 +95,7 @@ def _check_nesting(body: bytes) -> None:
             depth -= 1
 
 
-def _problems_of(body: bytes) -> list[Problem]:
+def _problems_of(body: bytes, outbound: Outbound, rules: TenantRules) -> list[Problem]:
     try:
         document = msgspec.json.decode(body)
     except msgspec.DecodeError as error:  # broken further on than where the first problem was found
@@ -96,13 +105,13 @@ def _problems_of(body: bytes) -> list[Problem]:
     if not isinstance(document, dict):
         return [Problem("", "the body must be a JSON object")]
     problems = list(struct_problems(document, Job, ""))
-    for name in ("targetUrl", "callbackUrl"):
+    for name, hosts in (("targetUrl", rules.targets), ("callbackUrl", rules.callbacks)):
         if isinstance(document.get(name), str):
-            problems += url_problems(f"/{name}", document[name])
+            problems += url_problems(f"/{name}", document[name], outbound, hosts)
     headers = document.get("headers")
     if isinstance(headers, dict):
         texts = {name: value for name, value in headers.items() if isinstance(value, str)}
-        problems += header_problems("/headers", texts)
+        problems += header_problems("/headers", texts, rules, rules.targets)
     if "callbackUrl" not in document and document.get("callback") is None:
         problems.append(Problem("/callbackUrl", NO_CALLBACK_GIVEN))
     return problems

@@ -21,10 +21,13 @@ REASONS = {
     413: "The body, or the payload in it, is too large.",
     415: "The body is not said to be `application/json`.",
     422: "The idempotency key was used with another body.",
-    429: "There are too many of these at once.",
+    429: "The key makes too many requests (`rate-limited`), or a quota of its tenant is used up (`quota-jobs`, "
+    "`quota-bytes`).",
     503: "Something that this needs is away. Whether the request took effect is unknown.",
 }
 """What an answer with a problem means, by its status."""
+
+_RATE_LIMIT = ("RateLimit-Policy", "RateLimit")
 
 _REQUEST_ID = {"X-Request-Id": {"$ref": "#/components/headers/RequestId"}}
 _PROBLEM_HEADERS = {401: "WWW-Authenticate", 429: "Retry-After", 503: "Retry-After"}
@@ -93,7 +96,7 @@ class Operation(NamedTuple):
     body: Body | None = None
 
     def document(self) -> dict[str, Any]:
-        statuses = {*self.problems, *((401, 403) if self.scope else ())}
+        statuses = {*self.problems, *((401, 403, 429, 503) if self.scope else ())}
         needs = f"\n\nNeeds the scope `{self.scope}`." if self.scope else ""
         found: dict[str, Any] = {
             "operationId": self.id,
@@ -115,5 +118,7 @@ def _problem(status: int) -> dict[str, Any]:
     headers: dict[str, Any] = dict(_REQUEST_ID)
     if name := _PROBLEM_HEADERS.get(status):
         headers[name] = {"$ref": f"#/components/headers/{name.replace('-', '')}"}
+    if status == 429:
+        headers |= {name: {"$ref": f"#/components/headers/{name.replace('-', '')}"} for name in _RATE_LIMIT}
     content = {PROBLEM: {"schema": {"$ref": "#/components/schemas/Problem"}}}
     return {"description": REASONS[status], "headers": headers, "content": content}

@@ -7,6 +7,7 @@ import msgspec
 
 from carom_common import __version__
 from carom_intake.domain.batch import MAX_JOBS
+from carom_intake.openapi.administering import administering_schemas
 from carom_intake.openapi.describing import Schema
 from carom_intake.openapi.filters import BULK_SCHEMAS
 from carom_intake.openapi.operating import operating_schemas
@@ -29,6 +30,7 @@ TAGS = {
     "acting": "Cancelling, trying again.",
     "dead letters": "What was given up, and giving it another chance.",
     "operating": "Holding work, and limits of destinations.",
+    "administering": "Keys, and who did what.",
     "contract": "The API about itself.",
 }
 
@@ -59,6 +61,15 @@ _ENTRY = closed(
 _HEADERS = {
     "RequestId": {"description": "The request's, or a new one.", "schema": {"type": "string"}, "required": True},
     "RetryAfter": {"description": "Seconds.", "schema": {"type": "integer"}},
+    "RateLimitPolicy": {
+        "description": "How many requests the key may make in how many seconds (draft-ietf-httpapi-ratelimit-headers).",
+        "schema": {"type": "string"},
+    },
+    "RateLimit": {
+        "description": "How many are left, and the seconds until all of them are there again. Of keys with a rate, "
+        "every answer has both.",
+        "schema": {"type": "string"},
+    },
     "WWWAuthenticate": {"schema": {"type": "string", "const": "Bearer"}},
 }
 
@@ -70,7 +81,7 @@ def document() -> dict[str, Any]:
     for operation in OPERATIONS:
         paths.setdefault(operation.path, {})[operation.method.lower()] = operation.document()
     used = {operation.tag for operation in OPERATIONS}
-    schemas = request_schemas() | ANSWERS | BULK_SCHEMAS | operating_schemas()
+    schemas = request_schemas() | ANSWERS | BULK_SCHEMAS | operating_schemas() | administering_schemas()
     schemas |= {"Batch": _BATCH, "BatchAnswer": closed({"jobs": _list_of(_ENTRY)})}
     return {
         "openapi": "3.1.0",

@@ -7,14 +7,15 @@ import msgspec
 
 from carom_common.contracts import job as contract
 from carom_common.domain.framing import FRAMING_HEADERS
-from carom_intake.domain.checks import MAX_HEADERS, MAX_URL
+from carom_intake.domain.checks import MAX_HEADERS, MAX_URL, SIGNATURES_OWN
 from carom_intake.openapi.describing import Schema
 
 REF = "#/components/schemas/{name}"
 
 URL: Schema = {
     "type": "string",
-    "description": "Absolute `http` or `https` URL without user name, spaces and control characters.",
+    "description": "Absolute `http` or `https` URL without user name, spaces and control characters, of a scheme, port and "
+    "host that the operator lets be called.",
     "maxLength": MAX_URL,
     "pattern": r"^[Hh][Tt][Tt][Pp][Ss]?://[^\u0000-\u0020\u007f\\@/?#]+([/?#][^\u0000-\u0020\u007f\\]*)?$",
 }
@@ -47,7 +48,7 @@ def headers_schema(*refused: str) -> Schema:
     return {
         "type": "object",
         "description": "Names are tokens (RFC 9110), none of the connection's own, none `X-Carom-*`, each given "
-        "once in any case; at most 16 KiB.",
+        "once in any case; at most 16 KiB. The operator may refuse more, and allow `Host`.",
         "maxProperties": MAX_HEADERS,
         "propertyNames": {
             "pattern": r"^[!#$%&'*+.^_`|~0-9A-Za-z-]+$",
@@ -69,6 +70,8 @@ DESCRIPTIONS = {
     "labels": "For filters; keys and values as in Kubernetes.",
     "priority": "High is taken first; low is never starved.",
     "success": "Which answers complete the job.",
+    "redact": "JSON Pointers (RFC 6901) to what of the payload is sent, but shown as `[redacted]`.",
+    "sign": "Sign the call as callbacks are signed (Standard Webhooks), under the job's id as `webhook-id`.",
 }
 
 
@@ -86,8 +89,15 @@ def request_schemas() -> dict[str, Schema]:
     fields["headers"] = headers_schema()
     fields["runAt"] = nullable(TIME) | {"description": "When the job runs, up to 365 days ahead."}
     fields["expiresAt"] = nullable(TIME) | {"description": "A job that has not finished by then ends `expired`."}
+    fields["redact"] |= {"maxItems": fields["redact"].pop("maxItems", 32), "uniqueItems": True}
     fields["labels"] |= {"maxProperties": fields["labels"].pop("maxProperties", 16)}
     job["allOf"] = [
+        {
+            "if": {"required": ["sign"], "properties": {"sign": {"const": True}}},
+            "then": {
+                "properties": {"headers": {"propertyNames": {"not": {"pattern": f"^({any_case(SIGNATURES_OWN)})$"}}}}
+            },
+        },
         {
             "oneOf": [
                 {"required": ["callbackUrl"], "properties": {"callback": {"type": "null"}}},
@@ -101,9 +111,7 @@ def request_schemas() -> dict[str, Schema]:
         _not_both("ttl", "integer", "expiresAt"),
     ]
     callback["properties"]["url"] = URL
-    callback["properties"]["headers"] = headers_schema(
-        "webhook-id", "webhook-timestamp", "webhook-signature", "content-type"
-    )
+    callback["properties"]["headers"] = headers_schema(*SIGNATURES_OWN, "content-type")
     callback["properties"]["events"]["uniqueItems"] = True
     return found
 

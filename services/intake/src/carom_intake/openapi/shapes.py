@@ -124,6 +124,8 @@ ANSWERS: dict[str, Schema] = {
         | {
             "headers": STRINGS,
             "payload": ANY,
+            "redact": {"type": "array", "items": TEXT},
+            "sign": FLAG,
             "callbackUrl": MAYBE_TEXT,
             "maxRetries": MS,
             "retryDelay": MS,
@@ -138,7 +140,8 @@ ANSWERS: dict[str, Schema] = {
             "response": {"anyOf": [{"type": "null"}, closed({"status": CODE, "body": ANY}, {"truncated": FLAG})]},
             "attemptsLog": {"type": "array", "items": _TYPED_ENTRY},
         },
-        description="`payload`, `headers` and responses are empty to a key without `payloads:read`.",
+        description="`payload`, `headers` and responses are empty to a key without `payloads:read`. Secrets in headers "
+        "and what `redact` names, are `[redacted]` to everybody.",
     ),
     "SeedJob": closed(
         {

@@ -84,11 +84,11 @@ class BatchRoutes:
         traceparent = traceparent_from(request.headers.get("traceparent"))
 
         async def parse(now: int) -> Read:
-            return await self._read(body, now)
+            return await self._read(body, now, tenant)
 
         async def act(read: Read, base: str, now: int) -> Given:
             if read.valid:
-                self._acceptor.check_open(read.valid)
+                self._acceptor.check_open(tenant, len(body), read.valid)
             ids = [str(uuid.uuid5(uuid.UUID(base), str(index))) for index in range(len(read.jobs))]
             outcomes = await self._accept_all(read, ids, tenant, now, traceparent)
             entries = [_entry(request, n, ids[n], problem) for n, problem in enumerate(outcomes)]
@@ -112,7 +112,7 @@ class BatchRoutes:
         metrics.submit_seconds.observe(time.perf_counter() - started)
         return Response(answer.body, 207, answer.headers, "application/json")
 
-    async def _read(self, body: bytes, now: int) -> Read:
+    async def _read(self, body: bytes, now: int, tenant: str) -> Read:
         try:
             batch = parse_batch(body)
         except InvalidSubmission as error:
@@ -122,7 +122,7 @@ class BatchRoutes:
             if index % PARSED_AT_A_TIME == PARSED_AT_A_TIME - 1:
                 await asyncio.sleep(0)  # other requests do not wait for the whole batch
             try:
-                jobs.append(submission_in(text, now, self._limits))
+                jobs.append(submission_in(text, now, self._limits, tenant))
             except HttpProblem as problem:
                 problem.errors = within(index, list(problem.errors))
                 jobs.append(problem)

@@ -7,13 +7,15 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from carom_common.adapters.store.acts import Act
+from carom_common.adapters.store.acts import Act, Acted
 from carom_common.adapters.store.queries import Queries
 from carom_common.adapters.store.store import Store
 from carom_common.domain.filters import DeadKind, in_dead_letters
 from carom_intake.acting import Actor
 from carom_intake.answers import json_answer
-from carom_intake.auth import require
+from carom_intake.audit import Auditor
+from carom_intake.auth import Caller, require
+from carom_intake.domain.audit import AuditAct
 from carom_intake.domain.checks import Problem
 from carom_intake.domain.documents import Record, typed_document
 from carom_intake.domain.keys import Scope
@@ -29,10 +31,11 @@ NOT_DEAD = "no such dead letter: the job is not among them, or its retention tim
 class DeadLetterRoutes:
     """Shows dead letters, and takes them out again."""
 
-    def __init__(self, store: Store, queries: Queries, actor: Actor) -> None:
+    def __init__(self, store: Store, queries: Queries, actor: Actor, audit: Auditor) -> None:
         self._store = store
         self._queries = queries
         self._actor = actor
+        self._audit = audit
 
     def routes(self) -> list[Route]:
         return [
@@ -65,13 +68,18 @@ class DeadLetterRoutes:
         """202: the job runs again with all its retries, or its callback goes out again, under the same webhook-id."""
         caller = require(request, Scope.OPERATE)
         acted = await perform(self._actor, await self._act(request, "redrive", caller.tenant), request, caller)
+        self._tell(request, caller, AuditAct.DEAD_LETTER_REDRIVEN, acted)
         return runs_again(acted)
 
     async def forget(self, request: Request) -> Response:
         """200: it is no dead letter any more; the job is kept for the usual time."""
         caller = require(request, Scope.OPERATE)
         acted = await perform(self._actor, await self._act(request, "forget", caller.tenant), request, caller)
+        self._tell(request, caller, AuditAct.DEAD_LETTER_FORGOTTEN, acted)
         return Response(document_of(acted, caller), media_type="application/json")
+
+    def _tell(self, request: Request, caller: Caller, act: AuditAct, acted: Acted) -> None:
+        self._audit.tell(request, caller, act, acted.job_id, 1, acted.act)
 
     async def _act(self, request: Request, verb: Literal["redrive", "forget"], tenant: str) -> Act:
         refuse_parameters(request, "kind")

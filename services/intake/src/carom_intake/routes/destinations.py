@@ -5,10 +5,12 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from carom_common.adapters.store.control import MAX_RULES, ControlStore
-from carom_common.domain.rules import RuleBook, parse_host
+from carom_common.domain.rules import RuleBook, encode_rule, parse_host
 from carom_common.telemetry.logging import get_logger
 from carom_intake.answers import json_answer
+from carom_intake.audit import Auditor
 from carom_intake.auth import require
+from carom_intake.domain.audit import AuditAct
 from carom_intake.domain.checks import Problem
 from carom_intake.domain.keys import Scope
 from carom_intake.domain.operating import limits_document, live_document, parse_page, parse_rule
@@ -24,8 +26,9 @@ log = get_logger()
 class DestinationRoutes:
     """Shows and sets the rules of destinations; those of the API win over the configured ones."""
 
-    def __init__(self, store: ControlStore, book: RuleBook) -> None:
+    def __init__(self, store: ControlStore, book: RuleBook, audit: Auditor) -> None:
         self._store = store
+        self._audit = audit
         self._book = book
 
     def routes(self) -> list[Route]:
@@ -69,14 +72,16 @@ class DestinationRoutes:
             raise HttpProblem(409, f"{MAX_RULES} destinations have rules already; no more are kept")
         await self._store.set_rule(host, rule)
         log.info("destination_set", host=host, request_id=request.scope["request_id"])
+        self._audit.tell(request, caller, AuditAct.DESTINATION_SET, host, detail=encode_rule(rule).decode())
         return await self._show(host, caller.tenant)
 
     async def drop(self, request: Request) -> Response:
         """Back to what is configured, or to the defaults."""
-        require(request, Scope.OPERATE)
+        caller = require(request, Scope.OPERATE)
         host = _host_in(request)
         await self._store.drop_rule(host)
         log.info("destination_reset", host=host, request_id=request.scope["request_id"])
+        self._audit.tell(request, caller, AuditAct.DESTINATION_RESET, host)
         return Response(status_code=204)
 
     async def _show(self, host: str, tenant: str) -> Response:

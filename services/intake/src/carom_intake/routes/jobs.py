@@ -55,10 +55,10 @@ class JobRoutes:
         body = await read_json_body(request, self._limits.body)
 
         async def parse(now: int) -> Submission:
-            return submission_in(body, now, self._limits)
+            return submission_in(body, now, self._limits, caller.tenant)
 
         async def accept(submission: Submission, job_id: str, now: int) -> Given:
-            self._acceptor.check_open()
+            self._acceptor.check_open(caller.tenant, len(body))
             traceparent = traceparent_from(request.headers.get("traceparent"))
             message = message_of(submission, caller.tenant, job_id, now, traceparent)
             await self._acceptor.accept(message)

@@ -9,7 +9,9 @@ from carom_common.domain.clock import now_ms
 from carom_common.domain.pauses import Pause, Selector, pause_id
 from carom_common.telemetry.logging import get_logger
 from carom_intake.answers import json_answer
+from carom_intake.audit import Auditor
 from carom_intake.auth import require
+from carom_intake.domain.audit import AuditAct
 from carom_intake.domain.keys import Scope
 from carom_intake.domain.operating import parse_selector, pause_document
 from carom_intake.domain.submission import InvalidSubmission
@@ -24,8 +26,9 @@ log = get_logger()
 class PauseRoutes:
     """Each answers with the pauses that are in force then; executors follow within seconds."""
 
-    def __init__(self, store: ControlStore) -> None:
+    def __init__(self, store: ControlStore, audit: Auditor) -> None:
         self._store = store
+        self._audit = audit
 
     def routes(self) -> list[Route]:
         return [
@@ -44,6 +47,7 @@ class PauseRoutes:
             raise HttpProblem(409, f"{MAX_PAUSES} pauses are in force; no more are kept")
         await self._store.pause(pause)
         log.info("paused", pause=pause.id, request_id=request.scope["request_id"])
+        self._audit.tell(request, caller, AuditAct.PAUSED, pause.id)
         return _listed(await self._pauses(caller.tenant))
 
     async def resume(self, request: Request) -> Response:
@@ -52,6 +56,7 @@ class PauseRoutes:
         identity = pause_id(caller.tenant, await _selector_in(request))
         await self._store.resume(identity)
         log.info("resumed", pause=identity, request_id=request.scope["request_id"])
+        self._audit.tell(request, caller, AuditAct.RESUMED, identity)
         return _listed(await self._pauses(caller.tenant))
 
     async def list_all(self, request: Request) -> Response:

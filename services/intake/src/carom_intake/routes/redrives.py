@@ -6,6 +6,7 @@
 import uuid
 from typing import Any
 
+import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
@@ -15,8 +16,10 @@ from carom_common.adapters.store.queries import Queries
 from carom_common.domain.clock import now_ms, rfc3339
 from carom_common.telemetry.logging import get_logger
 from carom_intake.answers import json_answer
-from carom_intake.auth import require
+from carom_intake.audit import ENDED, Auditor
+from carom_intake.auth import Caller, require
 from carom_intake.campaigns import narrowed, preview
+from carom_intake.domain.audit import AuditAct
 from carom_intake.domain.bulk import BulkAsked, filter_document, parse_bulk
 from carom_intake.domain.keys import Scope
 from carom_intake.domain.listing import BadFilter, summary_document
@@ -26,19 +29,27 @@ from carom_intake.reading import is_uuid, read_json_body, refuse_parameters
 MAX_BODY = 65_536
 LISTED = 100
 HANDLES: dict[BulkAct, str] = {"redrive": "redrives", "cancel": "cancellations"}
+_STARTED = {"redrive": AuditAct.BULK_REDRIVE_STARTED, "cancel": AuditAct.BULK_CANCEL_STARTED}
 _DONE: dict[BulkAct, str] = {"redrive": "redriven", "cancel": "cancelled"}
 
 log = get_logger()
 
 
+def _encode_filter(wanted: Any) -> str:
+    return msgspec.json.encode(filter_document(wanted)).decode()
+
+
 class BulkRoutes:
     """One sort of bulk act: where it begins, and its handles."""
 
-    def __init__(self, campaigns: Campaigns, queries: Queries, act: BulkAct, start_path: str) -> None:
+    def __init__(
+        self, campaigns: Campaigns, queries: Queries, act: BulkAct, start_path: str, audit: Auditor
+    ) -> None:
         self._campaigns = campaigns
         self._queries = queries
         self._act = act
         self._start_path = start_path
+        self._audit = audit
 
     def routes(self) -> list[Route]:
         handles = f"/api/{HANDLES[self._act]}"
@@ -62,6 +73,7 @@ class BulkRoutes:
         wanted = narrowed(asked.filter, now + 1)
         if asked.dry_run:
             return await self._preview(caller.tenant, asked, wanted)
+        who = self._audit.who(request, caller)
         campaign = Campaign(
             id=str(uuid.uuid4()),
             tenant=caller.tenant,
@@ -75,12 +87,15 @@ class BulkRoutes:
             skipped=0,
             started=now,
             ended=0,
+            by=who.by,
+            address=who.address,
         )
         started = await self._campaigns.start(campaign)
         if not started:
             detail = f"{MAX_ACTIVE_OF_TENANT} bulk acts of yours, or {MAX_ACTIVE} of all, are under way; stop one"
             raise HttpProblem(409, detail, reason="too-many-bulk-acts")
         log.info("campaign_started", campaign_id=campaign.id, act=self._act, request_id=request.scope["request_id"])
+        self._audit.tell(request, caller, _STARTED[self._act], campaign.id, detail=_encode_filter(wanted))
         location = f"/api/{HANDLES[self._act]}/{campaign.id}"
         return json_answer(self._document(campaign), 202, {"Location": location})
 
@@ -105,24 +120,26 @@ class BulkRoutes:
         return json_answer({HANDLES[self._act]: list(map(self._document, found))})
 
     async def show(self, request: Request) -> Response:
-        campaign = await self._of(request)
+        campaign = await self._of(request, require(request, Scope.OPERATE))
         refuse_parameters(request)
         return json_answer(self._document(campaign))
 
     async def stop(self, request: Request) -> Response:
         """200: it goes no further; what it has done stays done. 409 when it was through already."""
-        campaign = await self._of(request)
+        caller = require(request, Scope.OPERATE)
+        campaign = await self._of(request, caller)
         refuse_parameters(request)
         status = await self._campaigns.end(campaign.id, "stopped")
         if status == "done":
             raise HttpProblem(409, "it is done already", reason="already-done")
+        stopped = await self._of(request, caller)
         if campaign.status == "running":
             log.info("campaign_ended", campaign_id=campaign.id, act=self._act, status="stopped")
-        return json_answer(self._document(await self._of(request)))
+            self._audit.tell(request, caller, ENDED[self._act], campaign.id, stopped.done, "stopped")
+        return json_answer(self._document(stopped))
 
-    async def _of(self, request: Request) -> Campaign:
+    async def _of(self, request: Request, caller: Caller) -> Campaign:
         """The caller's bulk act in the path, or 404."""
-        caller = require(request, Scope.OPERATE)
         campaign_id = request.path_params["campaign_id"]
         found = await self._campaigns.fetch(campaign_id) if is_uuid(campaign_id) else None
         if found is None or found.tenant != caller.tenant or found.act != self._act:

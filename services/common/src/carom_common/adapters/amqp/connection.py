@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import ssl
 from typing import Any, cast
 from urllib.parse import unquote, urlsplit
 
@@ -13,6 +12,7 @@ from pamqp.header import ProtocolHeader
 from carom_common.adapters.amqp import wire
 from carom_common.adapters.amqp.channel import Channel
 from carom_common.adapters.amqp.errors import BrokerError, BrokerUnavailable
+from carom_common.tls import NO_FILES, TlsFiles, client_context, why
 
 HEARTBEAT_SECONDS = 20
 CONNECT_SECONDS = 10.0
@@ -66,7 +66,7 @@ class Connection(asyncio.Protocol):
             self.abort(BrokerError(f"unreadable data from the broker: {error!r}"))
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self.abort(BrokerUnavailable(f"connection lost: {exc or 'closed by the broker'}"))
+        self.abort(BrokerUnavailable(f"connection lost: {why(exc, 'BROKER') if exc else 'closed by the broker'}"))
 
     # Sending
 
@@ -159,19 +159,19 @@ def unmarshal_method(payload: bytes) -> Any:
     return pamqp.frame.unmarshal(head + payload + wire.FRAME_END)[2]
 
 
-async def connect(url: str, name: str) -> Connection:
+async def connect(url: str, name: str, tls: TlsFiles = NO_FILES) -> Connection:
     """Connect to `amqp[s]://user:password@host:port/vhost`.
 
-    Raises BrokerUnavailable with the reason (refused, timeout, access refused, unknown virtual host).
+    Raises BrokerUnavailable with the reason (refused, timeout, no TLS, access refused, unknown virtual host).
     """
     parts = urlsplit(url)
     secure = parts.scheme == "amqps"
-    context = ssl.create_default_context() if secure else None
     vhost = unquote(parts.path[1:]) if len(parts.path) > 1 else "/"
     loop = asyncio.get_running_loop()
     connection: Connection | None = None
     try:
         async with asyncio.timeout(CONNECT_SECONDS):
+            context = client_context(tls) if secure else None
             port = parts.port or (5671 if secure else 5672)
             _, connection = await loop.create_connection(Connection, parts.hostname or "localhost", port, ssl=context)
             user, password = unquote(parts.username or "guest"), unquote(parts.password or "guest")
@@ -179,7 +179,7 @@ async def connect(url: str, name: str) -> Connection:
     except (OSError, TimeoutError, BrokerError) as error:
         if connection is not None:
             connection.abort(BrokerUnavailable("handshake failed"))
-        raise BrokerUnavailable(f"{parts.hostname}: {error or type(error).__name__}") from error
+        raise BrokerUnavailable(f"{parts.hostname}: {why(error, 'BROKER')}") from error
     except asyncio.CancelledError:
         if connection is not None:
             connection.abort(BrokerUnavailable("handshake cancelled"))

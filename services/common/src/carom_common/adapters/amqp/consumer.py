@@ -11,6 +11,7 @@ from carom_common.adapters.amqp.channel import Channel, OnDeliver
 from carom_common.adapters.amqp.connection import Connection, connect
 from carom_common.adapters.amqp.errors import BrokerError, BrokerUnavailable
 from carom_common.telemetry.logging import get_logger
+from carom_common.tls import NO_FILES, TlsFiles
 
 RECONNECT_SECONDS = 1.0
 
@@ -55,8 +56,10 @@ class Consumer:
         prefetch: Mapping[str, int],
         on_delivery: Callable[[Delivery], None],
         declare: Callable[[], Awaitable[None]],
+        tls: TlsFiles = NO_FILES,
     ) -> None:
         self._url = url
+        self._tls = tls
         self._name = name
         self._prefetch = prefetch
         self._on_delivery = on_delivery
@@ -116,7 +119,7 @@ class Consumer:
             await self._connection.close()
 
     async def _hold_connection(self) -> None:
-        self._connection = connection = await connect(self._url, f"{self._name} consume")
+        self._connection = connection = await connect(self._url, f"{self._name} consume", self._tls)
         try:
             for _ in self._prefetch:
                 channel = await connection.channel()

@@ -7,9 +7,11 @@ from urllib.parse import urlsplit
 from aio_pika.exceptions import AMQPError
 from faststream.rabbit import ExchangeType, QueueType, RabbitBroker, RabbitExchange, RabbitQueue
 from faststream.rabbit.schemas.queue import QuorumQueueArgs
+from faststream.security import BaseSecurity
 
 from carom_common.adapters.amqp.errors import BrokerError
 from carom_common.telemetry.logging import get_logger
+from carom_common.tls import NO_FILES, TlsError, TlsFiles, client_context, why
 from carom_common.topology import EXCHANGES, QUEUES
 
 DECLARE_SECONDS = 120.0
@@ -18,12 +20,17 @@ RETRY_SECONDS = 2.0
 log = get_logger()
 
 
-async def declare_topology(url: str) -> None:
+async def declare_topology(url: str, tls: TlsFiles = NO_FILES) -> None:
     """Declare every exchange, queue and binding.
 
     Raises BrokerError; a queue that exists with other arguments is named in it (PRECONDITION_FAILED).
     """
-    broker = RabbitBroker(url, logger=None, fail_fast=True)
+    host, secure = urlsplit(url).hostname, urlsplit(url).scheme == "amqps"
+    try:
+        security = BaseSecurity(ssl_context=client_context(tls)) if secure else None
+    except TlsError as error:
+        raise BrokerError(f"cannot declare the topology at {host}: {error}") from error
+    broker = RabbitBroker(url, logger=None, fail_fast=True, security=security)
     try:
         async with asyncio.timeout(DECLARE_SECONDS):
             await broker.connect()
@@ -38,8 +45,7 @@ async def declare_topology(url: str) -> None:
                 )
                 await declared.bind(exchanges[queue.exchange], queue.binding)
     except (AMQPError, OSError, TimeoutError, RuntimeError) as error:
-        host = urlsplit(url).hostname
-        raise BrokerError(f"cannot declare the topology at {host}: {error or type(error).__name__}") from error
+        raise BrokerError(f"cannot declare the topology at {host}: {why(error, 'BROKER')}") from error
     finally:
         await broker.stop()
 
@@ -47,14 +53,15 @@ async def declare_topology(url: str) -> None:
 class Topology:
     """Declares the topology at start and when a part of it is missing, unless somebody else is to do that."""
 
-    def __init__(self, url: str, *, ours: bool) -> None:
+    def __init__(self, url: str, *, ours: bool, tls: TlsFiles = NO_FILES) -> None:
         self._url = url
+        self._tls = tls
         self._ours = ours
 
     async def declare(self) -> None:
         """Declare it once; raises BrokerError."""
         if self._ours:
-            await declare_topology(self._url)
+            await declare_topology(self._url, self._tls)
 
     async def declare_when_up(self) -> None:
         """Declare it as soon as the broker can be reached, however long that takes."""

@@ -13,6 +13,7 @@ from carom_common.adapters.amqp.channel import Channel
 from carom_common.adapters.amqp.connection import Connection, connect
 from carom_common.adapters.amqp.errors import BrokerError, BrokerUnavailable, PublishUnconfirmed, Unroutable
 from carom_common.telemetry.logging import get_logger
+from carom_common.tls import NO_FILES, TlsFiles
 
 CONFIRM_SECONDS = 5.0
 GIVE_UP_SECONDS = 3 * CONFIRM_SECONDS
@@ -24,8 +25,9 @@ log = get_logger()
 class Publisher:
     """`run()` keeps the connection, `publish()` uses it. New message ids are unique: process and count."""
 
-    def __init__(self, url: str, name: str, declare: Callable[[], Awaitable[None]]) -> None:
+    def __init__(self, url: str, name: str, declare: Callable[[], Awaitable[None]], tls: TlsFiles = NO_FILES) -> None:
         self._url = url
+        self._tls = tls
         self._name = name
         self._declare = declare
         self._connection: Connection | None = None
@@ -90,7 +92,7 @@ class Publisher:
             await asyncio.sleep(RECONNECT_SECONDS)
 
     async def _hold_connection(self) -> None:
-        connection = await connect(self._url, f"{self._name} publish")
+        connection = await connect(self._url, f"{self._name} publish", self._tls)
         try:
             channel = await connection.channel()
             await channel.rpc(spec.Confirm.Select(), spec.Confirm.SelectOk)

@@ -5,6 +5,8 @@ Everything else goes through pamqp. Nothing here does I/O.
 
 import struct
 
+from carom_common.contracts.sealing import SEALED
+
 FRAME_END = b"\xce"
 METHOD, HEADER, BODY, HEARTBEAT = 1, 2, 3, 8
 HEARTBEAT_FRAME = b"\x08\x00\x00\x00\x00\x00\x00\xce"
@@ -34,9 +36,10 @@ def publish_prefix(channel: int, exchange: str, routing_key: str) -> bytes:
 
 
 def content(channel: int, body: bytes, message_id: str, headers: bytes, frame_max: int) -> bytes:
-    """Header and body frames of a persistent JSON message; `headers` is an encoded table or empty."""
+    """Header and body frames of a persistent message, JSON or sealed; `headers` is an encoded table or empty."""
     flags = _CONTENT_TYPE | _DELIVERY_MODE | _MESSAGE_ID | (_HEADERS if headers else 0)
-    properties = b"\x10application/json" + headers + b"\x02" + short_string(message_id)
+    kind = b"\x18application/octet-stream" if body.startswith(SEALED) else b"\x10application/json"
+    properties = kind + headers + b"\x02" + short_string(message_id)
     header = _header_head.pack(60, 0, len(body), flags) + properties
     parts = [_frame_head.pack(HEADER, channel, len(header)), header, FRAME_END]
     room = frame_max - FRAME_OVERHEAD

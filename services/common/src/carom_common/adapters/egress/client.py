@@ -9,10 +9,11 @@ from typing import Final, Protocol
 import httpx
 
 from carom_common.adapters.egress.body import read_body
-from carom_common.adapters.egress.errors import EgressError, timed_out
+from carom_common.adapters.egress.errors import EgressError, refused, timed_out
 from carom_common.adapters.egress.seam import HttpxOpener
 from carom_common.adapters.egress.stopwatch import Stopwatch
-from carom_common.adapters.egress.transport import Exchange, GuardedTransport, resolve_url
+from carom_common.adapters.egress.transport import Exchange, GuardedTransport, parse_url, resolve_url
+from carom_common.domain.egress_rules import HostList
 
 MAX_REDIRECTS: Final = 5
 _REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
@@ -30,6 +31,8 @@ class OutboundRequest:
     body: bytes | None
     timeout: float
     follow_redirects: bool = False
+    hosts: HostList | None = None
+    """The only hosts that may be called, here and after each redirect; None: any that the transport lets through."""
 
 
 @dataclass(slots=True)
@@ -69,6 +72,8 @@ class EgressClient:
         now = perf_counter()
         watch = Stopwatch(now, now)
         try:
+            if request.hosts is not None:
+                check_host(request.url, request.hosts)
             async with asyncio.timeout(request.timeout):
                 exchange = await self._opener.open(request.method, request.url, headers, request.body, watch)
                 if request.follow_redirects and exchange.status in _REDIRECTS:
@@ -104,12 +109,20 @@ class EgressClient:
             url, same_origin = resolve_url(url, location)
             if not same_origin:
                 headers = {name: value for name, value in headers.items() if name.lower() not in _PRIVATE}
+            if request.hosts is not None:
+                check_host(url, request.hosts)
             watch.next_hop()
             exchange = await self._opener.open(method, url, headers, body, watch)
         if exchange.status in _REDIRECTS and "Location" in exchange.headers:
             await exchange.close()
             raise EgressError("too-many-redirects", f"more than {MAX_REDIRECTS} redirects")
         return exchange
+
+
+def check_host(url: str, hosts: HostList) -> None:
+    """Raises EgressError `refused` when the URL's host is not on the list."""
+    if (why := hosts.refusal(parse_url(url).raw_host or "")) is not None:
+        raise refused(why)
 
 
 def _is_accept_encoding(name: str) -> bool:

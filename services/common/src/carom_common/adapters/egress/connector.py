@@ -1,9 +1,10 @@
 """aiohttp's connector, with a stopwatch on it.
 
-It overrides `connect`, and `_wrap_create_connection`, which aiohttp does not promise to keep: the tests of the timing
-in tests/integration/test_egress.py fail with a version that has changed it.
+It overrides `connect`, and `_wrap_create_connection`, which aiohttp does not promise to keep: the tests in
+tests/integration/egress/test_timing.py fail with a version that has changed it.
 """
 
+import ssl
 from asyncio import Task, Transport, current_task
 from time import perf_counter
 from typing import Any
@@ -13,6 +14,7 @@ from aiohttp.client_proto import ResponseHandler
 from aiohttp.connector import Connection
 
 from carom_common.adapters.egress.stopwatch import Stopwatch, connecting, shown_address
+from carom_common.adapters.egress.tunnel import Tunnel
 
 
 class _Protocol(ResponseHandler):
@@ -24,8 +26,9 @@ class _Protocol(ResponseHandler):
 class WatchedConnector(aiohttp.TCPConnector):
     """Tells a call's stopwatch when its connection is made, and to where."""
 
-    def __init__(self, **options: Any) -> None:
+    def __init__(self, tunnel: Tunnel | None = None, **options: Any) -> None:
         super().__init__(**options)
+        self._tunnel = tunnel
         self.watches: dict[Task[Any] | None, Stopwatch | None] = {}
         """By the task that makes the call. A context variable for each call costs several times as much."""
 
@@ -50,6 +53,8 @@ class WatchedConnector(aiohttp.TCPConnector):
                 watch.connects(tls=options.get("ssl") is not None)
             return _Protocol(self._loop)
 
+        if self._tunnel is not None:
+            return await self._through(self._tunnel, connected, watch, **options)
         token = connecting.set(watch)
         try:
             transport, protocol = await super()._wrap_create_connection(connected, *args[1:], **options)
@@ -58,4 +63,31 @@ class WatchedConnector(aiohttp.TCPConnector):
         # A reset that came at once leaves no peer.
         assert isinstance(protocol, _Protocol)
         protocol.peer = shown_address(transport.get_extra_info("peername"))
+        return transport, protocol
+
+    async def _through(
+        self, tunnel: Tunnel, connected: Any, watch: Stopwatch | None, *, addr_infos: Any, req: Any, **options: Any
+    ) -> tuple[Transport, ResponseHandler]:
+        """The first of the addresses, by way of the proxy; the caller goes on to the next when it fails."""
+        address = addr_infos[0][4]
+        if watch is not None:
+            watch.opened = watch.opened or perf_counter()
+        try:
+            sock = await tunnel.open(str(address[0]), int(address[1]))
+            if watch is not None:
+                watch.address = shown_address(address)
+            tls = {"ssl": options["ssl"], "server_hostname": options["server_hostname"]} if options["ssl"] else {}
+            try:
+                transport, protocol = await self._loop.create_connection(connected, sock=sock, **tls)
+            except BaseException:
+                sock.close()
+                raise
+        except ssl.CertificateError as error:
+            raise aiohttp.ClientConnectorCertificateError(req.connection_key, error) from error
+        except ssl.SSLError as error:
+            raise aiohttp.ClientConnectorSSLError(req.connection_key, error) from error
+        except OSError as error:
+            raise aiohttp.ClientConnectorError(req.connection_key, error) from error
+        assert isinstance(protocol, _Protocol)
+        protocol.peer = shown_address(address)
         return transport, protocol

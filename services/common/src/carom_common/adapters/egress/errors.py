@@ -11,7 +11,9 @@ from aiohttp.http_exceptions import LineTooLong
 
 from carom_common.adapters.egress.stopwatch import Stopwatch
 
-Reason = Literal["refused", "timeout", "dns", "connect", "tls", "protocol", "too-many-redirects", "invalid-url"]
+Reason = Literal[
+    "refused", "timeout", "dns", "connect", "proxy", "tls", "protocol", "too-many-redirects", "invalid-url"
+]
 
 _FINAL: Final = frozenset({"refused", "too-many-redirects", "invalid-url"})
 _CONNECT_ERRORS: Final = {
@@ -51,6 +53,17 @@ class AddressRefused(OSError):
         return str(self.strerror)
 
 
+class ProxyFailed(OSError):
+    """The egress proxy makes no tunnel; nothing is known of the destination."""
+
+    def __init__(self, why: str) -> None:
+        super().__init__(errno.EHOSTUNREACH, why)
+
+    @property
+    def why(self) -> str:
+        return str(self.strerror)
+
+
 def refused(why: str) -> EgressError:
     return EgressError("refused", f"refused by the egress guard: {why}")
 
@@ -71,6 +84,8 @@ def _connector(error: aiohttp.ClientConnectorError) -> EgressError:
     cause = error.os_error
     if isinstance(cause, AddressRefused):
         return refused(cause.why)
+    if isinstance(cause, ProxyFailed):
+        return EgressError("proxy", cause.why)
     if isinstance(error, aiohttp.ClientConnectorDNSError):
         verb = "cannot be resolved now" if cause.errno == socket.EAI_AGAIN else "does not resolve"
         return EgressError("dns", f"the name {error.host} {verb}")

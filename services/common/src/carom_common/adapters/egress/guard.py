@@ -35,9 +35,9 @@ def allowed_host() -> Iterator[None]:
 class Guard(AbstractResolver):
     """Resolver and socket factory of the egress connector."""
 
-    def __init__(self, policy: AddressPolicy) -> None:
+    def __init__(self, policy: AddressPolicy, resolver: AbstractResolver | None = None) -> None:
         self._policy = policy
-        self._resolver = ThreadedResolver()
+        self._resolver = resolver or ThreadedResolver()
 
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
@@ -64,10 +64,13 @@ class Guard(AbstractResolver):
     async def close(self) -> None:
         await self._resolver.close()
 
+    def refusal(self, address: str) -> str | None:
+        """Why the call under way must not connect to the address; None if it may."""
+        return self._policy.refusal(address, host_allowed=_host_allowed.get())
+
     def open_socket(self, info: AddrInfoType) -> socket.socket:
         family, kind, protocol, _, address = info
-        why = self._policy.refusal(str(address[0]), host_allowed=_host_allowed.get())
-        if why is not None:
+        if (why := self.refusal(str(address[0]))) is not None:
             raise AddressRefused(why)
         opened = socket.socket(family, kind, protocol)
         if (watch := connecting.get()) is not None:

@@ -12,6 +12,7 @@ from typing import Final, Protocol
 
 import aiohttp
 import httpx
+from aiohttp.abc import AbstractResolver
 from multidict import CIMultiDict
 from yarl import URL
 
@@ -19,8 +20,12 @@ from carom_common.adapters.egress.connector import WatchedConnector
 from carom_common.adapters.egress.errors import EgressError, refused, translate
 from carom_common.adapters.egress.guard import Guard, allowed_host
 from carom_common.adapters.egress.stopwatch import Stopwatch
+from carom_common.adapters.egress.tunnel import Tunnel
 from carom_common.domain.address_policy import AddressPolicy
 from carom_common.domain.framing import FRAMING_HEADERS
+from carom_common.domain.outbound import ANYTHING, Outbound
+from carom_common.domain.proxy import Proxy
+from carom_common.tls_hosts import TlsHosts
 
 # Below the 5 s after which Node closes an idle connection, so that a POST is seldom sent into a closing one.
 KEEPALIVE_SECONDS: Final = 4.0
@@ -119,14 +124,27 @@ class GuardedTransport(httpx.AsyncBaseTransport):
     """Calls out under an address policy. To be made inside the event loop that will use it.
 
     No cookies, no redirects, no proxies or credentials from the environment, no timeouts of its own: the caller bounds
-    each call. `connections_per_host` limits connections to one origin (0: no limit). Idle connections are kept for 4 s
-    and DNS answers for 10 s; every new connection's address is judged.
+    each call. With a `proxy` every connection goes through it. `connections_per_host` limits connections to one origin
+    (0: no limit). Idle connections are kept for 4 s and DNS answers for 10 s; every new connection's address is judged.
     """
 
-    def __init__(self, policy: AddressPolicy, *, connections_per_host: int = 0) -> None:
+    def __init__(
+        self,
+        policy: AddressPolicy,
+        *,
+        outbound: Outbound = ANYTHING,
+        proxy: Proxy | None = None,
+        tls: TlsHosts | None = None,
+        resolver: AbstractResolver | None = None,
+        connections_per_host: int = 0,
+    ) -> None:
         self._policy = policy
-        self._guard = Guard(policy)
+        self._outbound = outbound
+        self._ports = outbound.ports.refused
+        self._tls = tls
+        self._guard = Guard(policy, resolver)
         self._connector = WatchedConnector(
+            Tunnel(proxy, self._guard.refusal) if proxy is not None else None,
             limit=0,
             limit_per_host=connections_per_host,
             keepalive_timeout=KEEPALIVE_SECONDS,
@@ -157,6 +175,8 @@ class GuardedTransport(httpx.AsyncBaseTransport):
         Sends the headers it is given, `Host` and the framing of the body; nothing else.
         """
         target = parse_url(url)
+        if self._ports[target.port or 0] or target.scheme not in self._outbound.schemes:
+            raise refused(self._outbound.refusal(target.scheme, target.port) or "")
         rule = self._policy.host_rule(target.raw_host or "")
         if rule == "deny":
             raise refused(f"{target.raw_host} is denied by configuration")
@@ -164,8 +184,18 @@ class GuardedTransport(httpx.AsyncBaseTransport):
             # A wrong Content-Length would shift the next request on a shared connection.
             kept = ((name, value) for name, value in headers.items() if name.lower() not in FRAMING_HEADERS)
             headers = CIMultiDict(kept)
+        # None: the system's CAs, and no certificate of ours. Each context has connections of its own.
+        tls = self._tls.context(target.raw_host or "") if self._tls is not None else None
         # Not under way before it is awaited.
-        call = self._session.request(method, target, headers=headers, data=body, allow_redirects=False, timeout=timeout)
+        call = self._session.request(
+            method,
+            target,
+            headers=headers,
+            data=body,
+            allow_redirects=False,
+            timeout=timeout,
+            ssl=True if tls is None else tls,
+        )
         task = current_task()
         self._connector.watches[task] = watch
         try:

@@ -13,9 +13,9 @@ from typing import Literal, NamedTuple
 from carom_common.adapters.store import index
 from carom_common.adapters.store.batch import Batcher, Command
 from carom_common.adapters.store.events import event
-from carom_common.adapters.store.records import StoredJob, fetch_record, log_key, state_key
-from carom_common.adapters.store.replies import text_fields
+from carom_common.adapters.store.records import StoredJob, fetch_record, log_key, opened, state_key
 from carom_common.contracts.job import decode_job
+from carom_common.contracts.sealing import Unsealable, Vault
 from carom_common.domain.clock import now_ms
 
 Act = Literal["cancel", "retry", "redrive-execute", "redrive-callback", "forget-execute", "forget-callback"]
@@ -61,12 +61,19 @@ def new_token() -> str:
 
 
 class Acts:
-    """Every method raises StoreUnavailable when Redis cannot be asked; asking again, with the same token, is safe."""
+    """Every method raises StoreUnavailable when Redis cannot be asked; asking again, with the same token, is safe.
+
+    What gives a record raises Unsealable where that cannot be opened; the act is done then, and owed.
+    """
 
     def __init__(self, batcher: Batcher, retention_seconds: int, dead_retention_seconds: int) -> None:
         self._batcher = batcher
         self._kept = (retention_seconds * 1000, dead_retention_seconds * 1000)
         self._act, self._paid = batcher.register("act"), batcher.register("paid")
+
+    @property
+    def vault(self) -> Vault:
+        return self._batcher.vault
 
     async def act(self, act: Act, job_id: str, tenant: str, token: str) -> Acted | Refused | None:
         """Do it; None when the tenant has no such job. The same token is done once only."""
@@ -75,14 +82,14 @@ class Acts:
             job = await self._batcher.run("LINDEX", log_key(job_id), 0)
             if job is None:
                 return None
-            wanted = int(decode_job(job).wants("cancelled"))
+            wanted = int(decode_job(self._batcher.vault.open(job_id, job)).wants("cancelled"))
         if act not in ("forget-execute", "forget-callback"):
             await self._batcher.run("ZADD", OWED_KEY, now_ms(), f"{job_id}/{token}")
         arguments = (act, token, tenant, *self._kept, wanted, MAX_GENERATIONS)
         reply = await self._batcher.run("EVALSHA", self._act, 2, state_key(job_id), log_key(job_id), *arguments)
         if reply[0] == b"ok":
             _, fresh, was, state, log = reply
-            stored = StoredJob(text_fields(state), log[0], log[1:])
+            stored = opened(self._batcher.vault, job_id, state, log)
             return Acted(job_id, act, fresh == 1, was.decode(), stored)
         self._batcher.post(("ZREM", OWED_KEY, f"{job_id}/{token}"))
         return Refused(reply[1].decode(), reply[2].decode()) if reply[0] == b"refused" else None
@@ -113,9 +120,19 @@ class Acts:
         entries = [entry.decode() for entry in await self._batcher.run(*command)]
         return [Owed(*entry.partition("/")[::2]) for entry in entries]
 
-    async def look(self, jobs: Sequence[str]) -> list[StoredJob | None]:
-        """The records of some jobs."""
-        return await asyncio.gather(*(fetch_record(self._batcher, job_id) for job_id in jobs))
+    async def look(self, jobs: Sequence[str]) -> list[StoredJob | Unsealable | None]:
+        """The records of some jobs, or why one cannot be opened."""
+        return await asyncio.gather(*map(self._look, jobs))
+
+    async def _look(self, job_id: str) -> StoredJob | Unsealable | None:
+        try:
+            return await fetch_record(self._batcher, job_id)
+        except Unsealable as error:
+            return error
+
+    async def put_off(self, owed: Owed) -> None:
+        """Look at an entry again when those that are overdue now are done."""
+        await self._batcher.run("ZADD", OWED_KEY, "XX", now_ms(), f"{owed.job_id}/{owed.token}")
 
     def forget(self, owed: Owed) -> None:
         """Take an entry out that stands for nothing (any more)."""

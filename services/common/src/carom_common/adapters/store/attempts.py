@@ -24,7 +24,7 @@ class Attempts:
         self._batcher = batcher
 
     async def read(self, job_id: str, first: int, count: int) -> LogPart | None:
-        """Up to `count` attempts after the `first` ones; None when there is no such job (any more)."""
+        """Up to `count` attempts after the `first` ones; None when there is no such job. Raises Unsealable."""
         run, log = self._batcher.run, log_key(job_id)
         # State first: the log may grow in between, and is cut to what the state knows.
         fields, head, entries = await asyncio.gather(
@@ -36,4 +36,6 @@ class Attempts:
         if settled is None or not head:
             return None
         known = int(settled)
-        return LogPart(tenant.decode() if tenant else DEFAULT_TENANT, head[0], known, entries[: max(0, known - first)])
+        shown = (*head, *entries[: max(0, known - first)])
+        job, *attempts = (self._batcher.vault.open(job_id, entry) for entry in shown)
+        return LogPart(tenant.decode() if tenant else DEFAULT_TENANT, job, known, attempts)

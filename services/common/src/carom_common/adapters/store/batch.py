@@ -10,17 +10,16 @@ from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 import hiredis
-from redis.asyncio import ConnectionPool
 from redis.asyncio.connection import AbstractConnection
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import NoScriptError, ReadOnlyError, RedisError, ResponseError
 
+from carom_common.adapters.store.pool import SOCKET_SECONDS, connection_pool
+from carom_common.contracts.sealing import CLEAR, Vault
 from carom_common.telemetry.logging import get_logger
+from carom_common.tls import NO_FILES, TlsFiles
 
 BATCH_LIMIT = 64
-SOCKET_SECONDS = 5.0
 
 Command = tuple[Any, ...]
 
@@ -66,10 +65,10 @@ class Batcher:
     redis-py connects; its pipelines are not used: packing and reading by hand costs a third of them (docs/adr/0007).
     """
 
-    def __init__(self, url: str) -> None:
-        self._pool = ConnectionPool.from_url(
-            url, socket_timeout=SOCKET_SECONDS, socket_connect_timeout=SOCKET_SECONDS, retry=Retry(NoBackoff(), 0)
-        )
+    def __init__(self, url: str, tls: TlsFiles = NO_FILES, vault: Vault = CLEAR) -> None:
+        self.vault = vault
+        """What seals jobs and responses on their way to Redis, and opens them again."""
+        self._pool = connection_pool(url, tls)
         self._connection: AbstractConnection | None = None
         self._scripts: dict[str, str] = {}
         self._waiting: deque[Entry] = deque()

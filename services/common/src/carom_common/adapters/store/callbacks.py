@@ -47,7 +47,7 @@ class Callbacks(Fences):
         tail = (len(message.attempts), *facts)
         reply = await self._run(self._claim, message.job_id, *head, b"", b"[]", *tail)
         if reply[0] == b"unknown":
-            job, attempts = encode_job(message.job), history(message.attempts)
+            job, attempts = self._vault.seal(message.job_id, encode_job(message.job)), history(message, self._vault)
             reply = await self._run(self._claim, message.job_id, *head, job, attempts, *tail)
         if reply[0] == b"run" and reply[2]:
             names = (*index.lasting(message.job), *index.final(message.status, message.reason, message.dead))

@@ -43,6 +43,9 @@ class Campaign(NamedTuple):
     skipped: int
     started: int
     ended: int
+    by: str = ""
+    """The key of whoever began it, and where from."""
+    address: str = ""
 
 
 class Campaigns:
@@ -65,6 +68,8 @@ class Campaigns:
             "rate": campaign.rate,
             "status": "running",
             "started": campaign.started,
+            "by": campaign.by,
+            "address": campaign.address,
         }
         key, listed = _key(campaign.id), f"carom:campaigns:{campaign.tenant}:{campaign.act}"
         await self._batcher.run("HSET", key, *(part for pair in fields.items() for part in pair))
@@ -94,6 +99,8 @@ class Campaigns:
             skipped=int(fields.get("skipped", 0)),
             started=int(fields["started"]),
             ended=int(fields.get("ended", 0)),
+            by=fields.get("by", ""),
+            address=fields.get("address", ""),
         )
 
     async def latest(self, tenant: str, act: BulkAct, limit: int) -> list[Campaign]:

@@ -27,7 +27,10 @@ FINAL_ALREADY = 2
 
 
 class Executions(Fences):
-    """Every method raises StoreUnavailable when Redis cannot be asked; asking again is always safe."""
+    """Every method raises StoreUnavailable when Redis cannot be asked; asking again is always safe.
+
+    A claim raises Unsealable where it finds an outcome that cannot be opened.
+    """
 
     def __init__(self, batcher: Batcher, tally: Tally, tenants: Tenants, kept: Kept) -> None:
         super().__init__(batcher, tally, tenants, kept)
@@ -39,6 +42,7 @@ class Executions(Fences):
         keep = self._kept.while_open(message.eta)
         accepted = told(message, "scheduled" if message.eta else "queued", message.base, message.created_at)
         also = (*_entered(message), accepted)
+        job = self._vault.seal(message.job_id, job)
         reply = await self._run(self._queued, message.job_id, job, message.eta, birth(message), keep, also=also)
         self._tally.count(message.tenant, "accepted")
         if reply == FINAL_ALREADY:
@@ -50,11 +54,13 @@ class Executions(Fences):
         fence = (message.generation, message.attempt, lease.message_id, lease.owner)
         now = now_ms()
         head = (now, *fence, lease_ms, self._kept.while_open(message.eta), message.eta, birth(message))
-        job, attempts = encode_job(message.job), history(message.attempts)
+        job, attempts = self._vault.seal(message.job_id, encode_job(message.job)), history(message, self._vault)
         small = len(job) <= SMALL_JOB_BYTES
         reply = await self._run(self._claim, message.job_id, *head, job if small else b"", attempts, held)
         if reply[0] == b"unknown":
             reply = await self._run(self._claim, message.job_id, *head, job, attempts, held)
+        if reply[0] == b"settled" and reply[-1]:
+            reply[-1] = self._vault.open(message.job_id, reply[-1])
         if reply[0] == b"run":
             if reply[2]:
                 self._tenants.note(message.tenant)
@@ -90,12 +96,12 @@ class Executions(Fences):
             int(outcome.dead),
             calls_back,
             outcome.reason if outcome.status != "completed" else "",
-            encode_attempt(outcome.entry) if outcome.entry is not None else b"",
+            self._vault.seal(message.job_id, encode_attempt(outcome.entry)) if outcome.entry is not None else b"",
         )
         born = birth(message)
         reply = await self._run(self._settle, message.job_id, *head, keep, born, b"", b"[]", *tail)
         if reply == b"unknown":
-            job, attempts = encode_job(message.job), history(message.attempts)
+            job, attempts = self._vault.seal(message.job_id, encode_job(message.job)), history(message, self._vault)
             reply = await self._run(self._settle, message.job_id, *head, keep, born, job, attempts, *tail)
         self._tally.ended(message.job_id)
         if reply != b"ok":

@@ -26,7 +26,10 @@ class Claimed(NamedTuple):
 
 
 class IdempotencyKey:
-    """One key of one tenant in one request. Methods raise StoreUnavailable; asking again is always safe."""
+    """One key of one tenant in one request. Methods raise StoreUnavailable; asking again is always safe.
+
+    A claim raises Unsealable for an answer that cannot be opened.
+    """
 
     def __init__(self, batcher: Batcher, scripts: tuple[str, str], name: str, body: str, keep_ms: int) -> None:
         self._batcher = batcher
@@ -48,7 +51,7 @@ class IdempotencyKey:
             case b"claimed":
                 return Claimed("mine", reply[1].decode(), int(reply[2]))
             case b"answered":
-                return Claimed("answered", reply[1].decode(), answer=zlib.decompress(reply[2]))
+                return Claimed("answered", reply[1].decode(), answer=self._opened(reply[1].decode(), reply[2]))
             case b"busy":
                 return Claimed("busy", left_ms=int(reply[1]))
             case _:
@@ -56,9 +59,12 @@ class IdempotencyKey:
 
     async def keep(self, claimed: Claimed, answer: bytes) -> None:
         """Answer everyone who asks the same from now on, for the retention time."""
-        packed = zlib.compress(answer, 1)
+        packed = self._batcher.vault.seal(claimed.job_id, zlib.compress(answer, 1))
         fields = (claimed.job_id, self._body, claimed.created, self._token)
         await self._run(self._end, *fields, packed, self._keep_ms)
+
+    def _opened(self, job_id: str, packed: bytes) -> bytes:
+        return zlib.decompress(self._batcher.vault.open(job_id, packed))
 
     def release(self, claimed: Claimed) -> None:
         """Let the next who asks the same go on with the same job at once. Sent, not awaited: the hold ends anyway."""

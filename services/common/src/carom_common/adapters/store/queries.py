@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 from carom_common.adapters.store.batch import Batcher
 from carom_common.adapters.store.index import index_key
 from carom_common.adapters.store.records import log_key, state_key
+from carom_common.contracts.sealing import Unsealable
 from carom_common.domain.cursor import Position, decode_cursor, encode_cursor
 from carom_common.domain.filters import (
     STATE_FIELDS,
@@ -28,6 +29,10 @@ _STRETCH = 200
 _JOBS_BYTES = 1 << 20
 _FIRST_JOBS = 32
 """Jobs may have payloads: so many are read at first, then as many as make about 1 MiB."""
+
+
+SEALED_HEAD = JobHead("[sealed with a key that is not known here]")
+"""In place of what cannot be opened, so that one such job does not hide all others."""
 
 
 class Listed(NamedTuple):
@@ -146,11 +151,17 @@ class Queries:
             some, likely = likely[:size], likely[size:]
             jobs = await self._batcher.run_all(("LINDEX", log_key(job_id), 0) for job_id, _ in some)
             for (job_id, state), job in zip(some, jobs, strict=True):
-                if job is not None and job_fits(wanted, head := decode_head(job)):
+                if job is not None and job_fits(wanted, head := self._head(job_id, job)):
                     found.append(Listed(job_id, state, head))
             mean = max(1, sum(len(job) for job in jobs if job is not None) // len(some))
             size = max(1, min(_STRETCH, _JOBS_BYTES // mean))
         return found
+
+    def _head(self, job_id: str, job: bytes) -> JobHead:
+        try:
+            return decode_head(self._batcher.vault.open(job_id, job))
+        except Unsealable:
+            return SEALED_HEAD
 
 
 def _newest(wanted: Filter) -> str:

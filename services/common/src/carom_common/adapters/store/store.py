@@ -8,6 +8,8 @@ from carom_common.adapters.store.replies import text_fields
 from carom_common.adapters.store.stats import Tally
 from carom_common.adapters.store.tenants import Tenants
 from carom_common.adapters.store.transitions import Kept, Lease, Renewal
+from carom_common.contracts.sealing import CLEAR, Vault
+from carom_common.tls import NO_FILES, TlsFiles
 
 __all__ = ["Lease", "Renewal", "Store", "StoreUnavailable"]
 
@@ -17,8 +19,15 @@ PROBE_KEPT_MS = 10_000
 class Store:
     """Every method raises StoreUnavailable when Redis cannot be asked; asking again is always safe."""
 
-    def __init__(self, url: str, retention_seconds: int, dead_retention_seconds: int) -> None:
-        self._batcher = Batcher(url)
+    def __init__(
+        self,
+        url: str,
+        retention_seconds: int,
+        dead_retention_seconds: int,
+        tls: TlsFiles = NO_FILES,
+        vault: Vault = CLEAR,
+    ) -> None:
+        self._batcher = Batcher(url, tls, vault)
         self.tally = Tally(self._batcher)
         self.tenants = Tenants(self._batcher)
         kept = Kept(retention_seconds * 1000, dead_retention_seconds * 1000)
@@ -29,6 +38,11 @@ class Store:
     def batcher(self) -> Batcher:
         """The connection, for what else is kept in the store."""
         return self._batcher
+
+    @property
+    def vault(self) -> Vault:
+        """What seals jobs and responses, in messages too."""
+        return self._batcher.vault
 
     @property
     def state(self) -> str:
@@ -43,7 +57,7 @@ class Store:
         await self._batcher.close()
 
     async def fetch(self, job_id: str) -> StoredJob | None:
-        """The record as it is now, or None when there is none (any more)."""
+        """The record as it is now, or None when there is none (any more); raises Unsealable."""
         return await fetch_record(self._batcher, job_id)
 
     async def state_of(self, job_id: str) -> dict[str, str] | None:

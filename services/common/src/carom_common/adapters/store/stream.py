@@ -5,16 +5,15 @@ import contextlib
 from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
-from redis.asyncio import ConnectionPool
 from redis.asyncio.connection import AbstractConnection
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
 from redis.exceptions import RedisError, ResponseError
 
-from carom_common.adapters.store.batch import SOCKET_SECONDS, StoreUnavailable
+from carom_common.adapters.store.batch import StoreUnavailable
 from carom_common.adapters.store.events import stream_key
+from carom_common.adapters.store.pool import SOCKET_SECONDS, connection_pool
 from carom_common.adapters.store.replies import pairs
 from carom_common.domain.happening import START, Happening, Position, Span
+from carom_common.tls import NO_FILES, TlsFiles
 
 __all__ = ["StoreUnavailable", "Streams"]
 
@@ -31,10 +30,8 @@ _NO_STREAM = Span(None, START, cut=False)
 class Streams:
     """Every method raises StoreUnavailable when Redis cannot be asked. A connection that broke is made anew."""
 
-    def __init__(self, url: str) -> None:
-        self._pool = ConnectionPool.from_url(
-            url, socket_timeout=SOCKET_SECONDS, socket_connect_timeout=SOCKET_SECONDS, retry=Retry(NoBackoff(), 0)
-        )
+    def __init__(self, url: str, tls: TlsFiles = NO_FILES) -> None:
+        self._pool = connection_pool(url, tls)
         self._pages = asyncio.Semaphore(PAGES_AT_ONCE)
 
     async def read(self, after: Mapping[str, Position]) -> dict[str, list[Happening]]:

@@ -12,6 +12,7 @@ from carom_common.adapters.store.records import log_key, state_key
 from carom_common.adapters.store.stats import Tally
 from carom_common.adapters.store.tenants import Tenants
 from carom_common.contracts.message import Attempt, CallbackMessage, ExecuteMessage, decode_attempt, encode_attempt
+from carom_common.contracts.sealing import Vault
 from carom_common.domain.clock import now_ms
 
 LEASE_MS = 10_000
@@ -84,6 +85,7 @@ class Fences:
 
     def __init__(self, batcher: Batcher, tally: Tally, tenants: Tenants, kept: Kept) -> None:
         self._batcher = batcher
+        self._vault = batcher.vault
         self._tally = tally
         self._tenants = tenants
         self._kept = kept
@@ -99,9 +101,11 @@ def birth(message: ExecuteMessage | CallbackMessage) -> bytes:
     return f'[{message.created_at},"{message.tenant}",{expires},{base}]'.encode()
 
 
-def history(attempts: tuple[Attempt, ...]) -> bytes:
+def history(message: ExecuteMessage | CallbackMessage, vault: Vault) -> bytes:
     """The attempts that a message carries, as scripts/record.lua takes them."""
-    return _dumps([encode_attempt(attempt).decode() for attempt in attempts]) if attempts else b"[]"
+    if not message.attempts:
+        return b"[]"
+    return _dumps([vault.seal(message.job_id, encode_attempt(attempt)).decode() for attempt in message.attempts])
 
 
 def told(message: ExecuteMessage | CallbackMessage, what: str, attempt: int, now: int) -> Command:

@@ -1,0 +1,72 @@
+"""A small real CONNECT proxy, which looks nothing up and notes what it is asked."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+
+class ConnectProxy:
+    """Answers CONNECT with a tunnel, or with what `answer` says instead. `asked` has each head."""
+
+    def __init__(self, answer: bytes | None, silent: bool) -> None:
+        self.asked: list[str] = []
+        self.port = 0
+        self._answer = answer
+        self._silent = silent
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    @property
+    def targets(self) -> list[str]:
+        return [head.split(" ")[1] for head in self.asked]
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
+            self.asked.append(head)
+            if self._silent:
+                await asyncio.sleep(30)
+            if self._answer is not None:
+                writer.write(self._answer)
+                await writer.drain()
+                return
+            host, _, port = head.split(" ")[1].rpartition(":")
+            there, out = await asyncio.open_connection(host.strip("[]"), int(port))
+            writer.write(b"HTTP/1.1 200 Connection established\r\nVia: test\r\n\r\n")
+            await asyncio.gather(_pipe(reader, out), _pipe(there, writer))
+        except (asyncio.IncompleteReadError, ConnectionError):
+            pass
+        finally:
+            writer.close()
+
+    def accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.ensure_future(self.serve(reader, writer))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def stop(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+
+@asynccontextmanager
+async def proxying(answer: bytes | None = None, *, silent: bool = False) -> AsyncIterator[ConnectProxy]:
+    proxy = ConnectProxy(answer, silent)
+    listener = await asyncio.start_server(proxy.accept, "127.0.0.1", 0)
+    proxy.port = listener.sockets[0].getsockname()[1]
+    try:
+        yield proxy
+    finally:
+        listener.close()
+        await proxy.stop()
+
+
+async def _pipe(source: asyncio.StreamReader, to: asyncio.StreamWriter) -> None:
+    try:
+        while data := await source.read(65536):
+            to.write(data)
+            await to.drain()
+    except ConnectionError:
+        pass
+    finally:
+        to.close()
