@@ -56,7 +56,8 @@ def document() -> dict[str, Any]:
             "title": "Carom's messages",
             "version": __version__,
             "description": "Work between the services. Every message is persistent, published with `mandatory` and "
-            "confirmed. Nobody else need read them; the API and the callbacks are for clients.",
+            "confirmed. Nobody else need read them; the API and the callbacks are for clients. With encryption keys "
+            "a body is `application/octet-stream`: the byte 1, the job's id behind its length, and the JSON sealed.",
             "license": {"name": "Apache-2.0"},
         },
         "defaultContentType": "application/json",

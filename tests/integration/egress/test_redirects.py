@@ -45,13 +45,15 @@ async def test_the_method_after_a_redirect(status: int, method: str, then: str) 
 
 async def test_credentials_go_to_their_own_origin_only() -> None:
     headers = {"authorization": "Bearer x", "Cookie": "a=b", "Proxy-Authorization": "y", "Host": "mine", "X-Keep": "1"}
+    headers |= {"X-Api-Key": "hunter2", "Webhook-Signature": "v1,hunter2"}
     async with listening() as other, listening(redirect(307, "/same"), redirect(307, f"{other.url}/there")) as server:
         async with egress("127.0.0.0/8") as client:
             await get(client, server.url, headers=headers, follow_redirects=True)
         assert b"Bearer x" in server.requests[1]
         assert b"a=b" in server.requests[1]
         there = other.requests[0].lower()
-        assert not any(word in there for word in (b"authorization", b"cookie", b"mine"))
+        assert not any(word in there for word in (b"authorization", b"cookie", b"mine", b"hunter2"))
+        assert server.requests[1].count(b"hunter2") == 2
         assert b"x-keep: 1" in there
 
 

@@ -88,14 +88,14 @@ class Vault:
         """A value of a job for its record, as text."""
         if not self._own:
             return data
-        return _TEXT + base64.b64encode(self._seal(job_id.encode(), data))
+        return _TEXT + binascii.b2a_base64(self._seal(job_id.encode(), data), newline=False)
 
     def open(self, job_id: str, value: bytes) -> bytes:
         """What `seal` was given; raises Unsealable."""
         if not value.startswith(_TEXT):
             return value
         try:
-            sealed = base64.b64decode(value[1:], validate=True)
+            sealed = binascii.a2b_base64(value[1:], strict_mode=True)
         except binascii.Error:
             raise Unsealable("a sealed value is damaged") from None
         return self._open(job_id.encode(), sealed)

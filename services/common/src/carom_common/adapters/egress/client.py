@@ -14,11 +14,12 @@ from carom_common.adapters.egress.seam import HttpxOpener
 from carom_common.adapters.egress.stopwatch import Stopwatch
 from carom_common.adapters.egress.transport import Exchange, GuardedTransport, parse_url, resolve_url
 from carom_common.domain.egress_rules import HostList
+from carom_common.domain.redaction import is_secret
 
 MAX_REDIRECTS: Final = 5
 _REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
-# Host too: a name the caller chose for the first server means nothing to another one.
-_PRIVATE: Final = frozenset({"authorization", "cookie", "proxy-authorization", "host"})
+# What no other origin gets beside secrets: a name the caller chose for the first server means nothing to another one.
+_ITS_OWN: Final = "host"
 
 
 @dataclass(slots=True)
@@ -108,7 +109,9 @@ class EgressClient:
                 headers = {name: value for name, value in headers.items() if not name.lower().startswith("content-")}
             url, same_origin = resolve_url(url, location)
             if not same_origin:
-                headers = {name: value for name, value in headers.items() if name.lower() not in _PRIVATE}
+                headers = {
+                    name: value for name, value in headers.items() if name.lower() != _ITS_OWN and not is_secret(name)
+                }
             if request.hosts is not None:
                 check_host(url, request.hosts)
             watch.next_hop()
