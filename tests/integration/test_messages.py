@@ -104,6 +104,29 @@ async def test_unreadable_messages_are_parked(
     assert len(bodies) == len(set(bodies))
 
 
+@pytest.mark.parametrize("url", ["http://[::", "http://host:port/", "", "\x00"])
+async def test_a_message_with_a_url_that_is_none_ends_its_job_and_disturbs_nobody(
+    api: Api, broker: Broker, stack: Stack, target: Target, url: str, logs: Logs
+) -> None:
+    """It decodes, so it is not parked; what it says can still be nonsense, which must not come back for ever."""
+    before = len(logs.events(event="consumer_disconnected"))
+    hostile, good = execute(url), execute(target.endpoint().url)
+    await broker.publish(EXECUTE, encode(hostile))
+    await broker.publish(EXECUTE, encode(good))
+    await api.wait_for_record(hostile.job_id)
+    document = await api.wait_for_status(hostile.job_id)
+    assert (document["status"], document["attempts"]) == ("failed", 1)
+    await api.wait_for_record(good.job_id)
+    assert (await api.wait_for_status(good.job_id))["status"] == "completed"
+    calling = called_back(url)
+    await broker.publish(CALLBACK, encode(calling))
+    await api.wait_for_record(calling.job_id)
+    assert (await api.wait_for_callback(calling.job_id))["callback"]["status"] == "failed"
+    for kind, _, queue in KINDS:
+        await nothing_is_left(broker, stack, kind, queue)
+    assert len(logs.events(event="consumer_disconnected")) == before
+
+
 async def ready_in(broker: Broker, queue: str) -> int:
     """Messages that wait in a queue; those that a consumer has do not count."""
     declared = await broker.channel.declare_queue(queue, passive=True)

@@ -543,6 +543,12 @@ BAD: list[tuple[str, str, str]] = [
     ("executor", "CAROM_CIRCUIT_OPEN", "soon"),
     ("executor", "CAROM_EGRESS_ALLOW", "10.0.0.0/33"),
     ("executor", "CAROM_EGRESS_DENY", "10.0.0.0/8, not a host"),
+    ("intake", "CAROM_EGRESS_SCHEMES", "http,gopher"),
+    ("intake", "CAROM_EGRESS_PORTS", "443,http"),
+    ("executor", "CAROM_EGRESS_BLOCKED_PORTS", "default,70000"),
+    ("intake", "CAROM_EGRESS_RULES", '{"shop": {"target": []}}'),
+    ("executor", "CAROM_EGRESS_PROXY", "https://proxy:3128"),
+    ("executor", "CAROM_EGRESS_TLS", '{"api.test": {"ca": "/nowhere/ca.pem"}}'),
     ("executor", "CAROM_MAX_RESPONSE", "-1"),
     ("executor", "CAROM_EXECUTOR_CONCURRENCY", "0"),
     ("executor", "CAROM_EXECUTOR_MAX_HELD", "-1"),
@@ -557,6 +563,10 @@ BAD: list[tuple[str, str, str]] = [
     ("callback", "CAROM_CALLBACK_DELAYS", "5,soon"),
     ("callback", "CAROM_CALLBACK_DELAYS", "0.01"),
     ("callback", "CAROM_CALLBACK_SECRET", "whsec_hunter2"),
+    ("executor", "CAROM_CALLBACK_SECRET", "whsk_hunter2"),
+    ("intake", "CAROM_SIGNING_FILE", "/nowhere/signing.json"),
+    ("callback", "CAROM_ENCRYPTION_KEYS", "a1:hunter2"),
+    ("executor", "CAROM_SENSITIVE_HEADERS", "X Y"),
 ]
 
 

@@ -34,5 +34,5 @@ async def serve(settings: CallbackSettings, stop: asyncio.Event) -> None:
         )
 
     limits = Limits(WEIGHTS, settings.callback_concurrency, settings.callback_max_held, CRASHED_CALLBACK_QUEUE, False)
-    await consume_until(stop, "callback", settings, steps, limits, place, keys.watch())
+    await consume_until(stop, "callback", settings, steps, limits, place, keys.watch)
     await egress.close()

@@ -48,7 +48,7 @@ async def consume_until(
     make_steps: Callable[[Store, Publisher], Steps[M]],
     limits: Limits,
     place: Callable[[M], Place],
-    *loops: Awaitable[None],
+    *loops: Callable[[], Awaitable[None]],
 ) -> None:
     """Consume until `stop` is set, then drain within the shutdown timeout. `loops` run beside that."""
     url = settings.rabbitmq_url.get_secret_value()
@@ -103,7 +103,7 @@ async def consume_until(
         control.run(),
         gate.run(),
         consume(),
-        *loops,
+        *(loop() for loop in loops),
     ):
         await stop.wait()
         health.draining = True

@@ -31,5 +31,5 @@ async def serve(settings: ExecutorSettings, stop: asyncio.Event) -> None:
         return ExecuteSteps(store.executions, publisher, egress, keys.signer, store.vault, outbound.rules)
 
     limits = Limits(WEIGHTS, settings.executor_concurrency, settings.executor_max_held, CRASHED_EXECUTE_QUEUE, True)
-    await consume_until(stop, "executor", settings, steps, limits, place, keys.watch())
+    await consume_until(stop, "executor", settings, steps, limits, place, keys.watch)
     await egress.close()

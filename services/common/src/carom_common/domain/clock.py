@@ -2,9 +2,12 @@
 
 import re
 import time
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 
 _RFC3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d{1,9})?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MS = timedelta(milliseconds=1)
 
 
 def now_ms() -> int:
@@ -29,4 +32,4 @@ def parse_rfc3339(text: str) -> int:
         when = datetime.fromisoformat(text.upper())
     except ValueError as error:
         raise ValueError(f"is no time that exists: {error}") from None
-    return int(when.timestamp() * 1000)
+    return (when - _EPOCH) // _MS  # in whole numbers: a float would lose some milliseconds

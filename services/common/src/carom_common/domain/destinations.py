@@ -9,16 +9,22 @@ _ORIGIN = re.compile(r"[^/]*//[^/?#]*")
 
 
 def destination_of(url: str) -> str:
-    """`host`, or `host:port` where the port is not the scheme's own; in lower case, IPv6 in brackets."""
+    """`host`, or `host:port` where the port is not the scheme's own; in lower case, IPv6 in brackets.
+
+    Empty for what is no URL: a message of somebody else's must not stop the loop that takes it, and its call will fail.
+    """
     origin = _ORIGIN.match(url)
     return _destination(origin[0] if origin else url)
 
 
 @lru_cache(maxsize=4096)
 def _destination(origin: str) -> str:
-    parts = urlsplit(origin)
+    try:
+        parts = urlsplit(origin)
+        port = parts.port
+    except ValueError:
+        return ""
     host = parts.hostname or ""
     if ":" in host:
         host = f"[{host}]"
-    port = parts.port
     return host if port is None or port == _DEFAULT_PORTS.get(parts.scheme) else f"{host}:{port}"

@@ -14,8 +14,8 @@ REF = "#/components/schemas/{name}"
 
 URL: Schema = {
     "type": "string",
-    "description": "Absolute `http` or `https` URL without user name, spaces and control characters, of a scheme, port and "
-    "host that the operator lets be called.",
+    "description": "Absolute `http` or `https` URL without user name, spaces and control characters, of a scheme, port "
+    "and host that the operator lets be called.",
     "maxLength": MAX_URL,
     "pattern": r"^[Hh][Tt][Tt][Pp][Ss]?://[^\u0000-\u0020\u007f\\@/?#]+([/?#][^\u0000-\u0020\u007f\\]*)?$",
 }

@@ -2,11 +2,13 @@
 
 import asyncio
 import contextlib
+import struct
 from typing import Any, cast
 from urllib.parse import unquote, urlsplit
 
 import pamqp.commands as spec
 import pamqp.frame
+from pamqp.exceptions import PAMQPException
 from pamqp.header import ProtocolHeader
 
 from carom_common.adapters.amqp import wire
@@ -36,7 +38,7 @@ class Connection(asyncio.Protocol):
         self._replies: asyncio.Queue[Any] = asyncio.Queue()
         self._last_seen = self._loop.time()
         self._heartbeat: asyncio.TimerHandle | None = None
-        self.frame_max = 131_072
+        self.frame_max = wire.FRAME_MAX
         self.interval = HEARTBEAT_SECONDS
         self.blocked = False
         self.closed: asyncio.Future[None] = self._loop.create_future()
@@ -62,7 +64,7 @@ class Connection(asyncio.Protocol):
                     self._channels[channel].on_frame(kind, payload)
                 elif kind == wire.METHOD:
                     self._on_connection_method(payload)
-        except (ValueError, KeyError, IndexError) as error:
+        except (ValueError, KeyError, IndexError, struct.error, PAMQPException) as error:
             self.abort(BrokerError(f"unreadable data from the broker: {error!r}"))
 
     def connection_lost(self, exc: Exception | None) -> None:

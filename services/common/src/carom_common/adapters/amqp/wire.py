@@ -11,6 +11,8 @@ FRAME_END = b"\xce"
 METHOD, HEADER, BODY, HEARTBEAT = 1, 2, 3, 8
 HEARTBEAT_FRAME = b"\x08\x00\x00\x00\x00\x00\x00\xce"
 FRAME_OVERHEAD = 8
+FRAME_MAX = 131_072
+"""Bytes that a frame may have; what the broker would have larger is not agreed on."""
 
 BASIC_PUBLISH, BASIC_RETURN, BASIC_DELIVER = 0x3C0028, 0x3C0032, 0x3C003C
 BASIC_ACK, BASIC_NACK = 0x3C0050, 0x3C0078
@@ -93,12 +95,15 @@ def parse_header(payload: bytes) -> tuple[int, str]:
 def split(buffer: bytearray) -> list[tuple[int, int, bytes]]:
     """Take every complete frame off the front of the buffer as (type, channel, payload).
 
-    Raises ValueError when the peer does not speak AMQP frames.
+    Raises ValueError when the peer does not speak AMQP frames, or announces one that is larger than may be agreed on:
+    it would be kept in memory until it is whole.
     """
     frames: list[tuple[int, int, bytes]] = []
     at, end = 0, len(buffer)
     while end - at >= FRAME_OVERHEAD:
         kind, channel, size = _frame_head.unpack_from(buffer, at)
+        if size > FRAME_MAX:
+            raise ValueError(f"a frame of {size} bytes")
         stop = at + 7 + size
         if stop >= end:
             break
