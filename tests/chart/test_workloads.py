@@ -105,6 +105,17 @@ OTHERS: dict[str, Any] = {
             "maxBacklog": 5_000_000,
             "maxStreams": 17,
             "streamSeconds": 60,
+            "headTimeout": 5,
+            "bodyTimeout": 20,
+            "oidcTenantClaim": "/carom/tenant",
+            "oidcScopeClaim": "scp",
+            "oidcLeeway": 5,
+            "operatorTenant": "",
+            "trustedProxies": "10.0.0.0/8",
+            "keyRate": 100,
+            "keyBurst": 200,
+            "tenantJobs": 1000,
+            "tenantBytes": 1_000_000,
         }
     },
     "executor": {"config": {"maxResponse": 1_000_000, "executorConcurrency": 7, "executorMaxHeld": 0}},
@@ -131,8 +142,11 @@ def test_every_setting_can_be_set(component: str, monkeypatch: pytest.MonkeyPatc
     secret = {field for field in kind.model_fields if variable(kind, field) in SECRETS}
     same = {n for n, f in kind.model_fields.items() if read[n] == f.default} - secret
     # `services` is what the services do when nobody tells them otherwise; without keys there is no file of them. Only a
-    # pod has the files of egress.tls: see test_egress.py.
-    assert same - {"keys_file", "signing_file", "egress_tls"} == {"declare_topology"}
+    # pod has the files of egress.tls and of certificates: see test_egress.py and test_network.py.
+    tls = {f"{server}_{kind}_file" for server in ("broker", "store") for kind in ("ca", "cert", "key")}
+    # Tokens are for where callers are asked who they are: see test_network.py.
+    oidc = {"oidc_issuer", "oidc_audience", "oidc_jwks_url", "oidc_ca_file"}
+    assert same - {"keys_file", "signing_file", "egress_tls"} - tls - oidc == {"declare_topology"}
     assert helm.render(helm.MINIMAL).settings(component)["CAROM_DECLARE_TOPOLOGY"] == "false"
 
 
