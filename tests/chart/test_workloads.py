@@ -105,6 +105,14 @@ OTHERS: dict[str, Any] = {
             "maxBacklog": 5_000_000,
             "maxStreams": 17,
             "streamSeconds": 60,
+            "headTimeout": 5.5,
+            "bodyTimeout": 60,
+            "operatorTenant": "operators",
+            "trustedProxies": "10.0.0.0/8",
+            "keyRate": 5.5,
+            "keyBurst": 50,
+            "tenantJobs": 1000,
+            "tenantBytes": 1_000_000,
         }
     },
     "executor": {"config": {"maxResponse": 1_000_000, "executorConcurrency": 7, "executorMaxHeld": 0}},
@@ -129,10 +137,11 @@ def test_every_setting_can_be_set(component: str, monkeypatch: pytest.MonkeyPatc
         monkeypatch.setenv(name, value)
     read = kind().model_dump()
     secret = {field for field in kind.model_fields if variable(kind, field) in SECRETS}
-    same = {n for n, f in kind.model_fields.items() if read[n] == f.default} - secret
-    # `services` is what the services do when nobody tells them otherwise; without keys there is no file of them. Only a
-    # pod has the files of egress.tls: see test_egress.py.
-    assert same - {"keys_file", "signing_file", "egress_tls"} == {"declare_topology"}
+    same = {n for n, f in kind.model_fields.items() if read[n] == f.default and not n.startswith("oidc_")} - secret
+    # `services` is what the services do when nobody tells them otherwise; without keys there is no file of them, and no OIDC. Only a
+    # pod has the files of egress.tls (test_egress.py) and of TLS to broker and store (below).
+    mounted = {f"{part}_{kind}_file" for part in ("broker", "store") for kind in ("ca", "cert", "key")}
+    assert same - mounted - {"keys_file", "signing_file", "egress_tls"} == {"declare_topology"}
     assert helm.render(helm.MINIMAL).settings(component)["CAROM_DECLARE_TOPOLOGY"] == "false"
 
 
