@@ -138,8 +138,8 @@ def test_every_setting_can_be_set(component: str, monkeypatch: pytest.MonkeyPatc
     read = kind().model_dump()
     secret = {field for field in kind.model_fields if variable(kind, field) in SECRETS}
     same = {n for n, f in kind.model_fields.items() if read[n] == f.default and not n.startswith("oidc_")} - secret
-    # `services` is what the services do when nobody tells them otherwise; without keys there is no file of them, and no OIDC. Only a
-    # pod has the files of egress.tls (test_egress.py) and of TLS to broker and store (below).
+    # `services` is what the services do when nobody tells them otherwise; without keys there is no file of them, and no
+    # OIDC. Only a pod has the files of egress.tls (test_egress.py) and of TLS to broker and store (below).
     mounted = {f"{part}_{kind}_file" for part in ("broker", "store") for kind in ("ca", "cert", "key")}
     assert same - mounted - {"keys_file", "signing_file", "egress_tls"} == {"declare_topology"}
     assert helm.render(helm.MINIMAL).settings(component)["CAROM_DECLARE_TOPOLOGY"] == "false"
