@@ -7,6 +7,7 @@ SHELL := /bin/bash
 BIN := .venv/bin
 STAMP := .venv/.stamp
 POLICY_STAMP := .venv-policy/.stamp
+AUDIT_STAMP := .venv-audit/.stamp
 PACKAGES := services/common services/intake services/executor services/callback
 # The first Python that is new enough; `make PYTHON=python3.13 ...` names another.
 PYTHON ?= $(firstword $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
@@ -76,6 +77,22 @@ $(POLICY_STAMP): requirements/policy.txt | $(STAMP)
 	@.venv-policy/bin/pip install --quiet --require-hashes -r requirements/policy.txt
 	@touch $@
 
+.PHONY: audit
+audit: $(STAMP) $(AUDIT_STAMP) ## known vulnerabilities (asks an advisory service), licences, the linter (with its security rules)
+	@$(BIN)/ruff check
+	@PYTHONPATH=scripts $(BIN)/python -m licences
+	@scripts/audit
+
+.PHONY: sbom
+sbom: $(STAMP) $(AUDIT_STAMP) ## a bill of materials (CycloneDX) for each image, into build/sbom
+	@scripts/sbom
+
+$(AUDIT_STAMP): requirements/audit.txt | $(STAMP)
+	@[ -x .venv-audit/bin/pip ] || { echo "creating .venv-audit"; $(BIN)/python -m venv .venv-audit; }
+	@echo "installing pip-audit and cyclonedx-bom"
+	@.venv-audit/bin/pip install --quiet --require-hashes -r requirements/audit.txt
+	@touch $@
+
 .PHONY: bench
 bench: $(STAMP) ## throughput, cost and lateness on this machine (ARGS=... are passed on)
 	@scripts/install-servers --tests
@@ -99,8 +116,10 @@ requirements: ## recompile requirements/*.txt from *.in (needs uv; ARGS=--upgrad
 		[ $$name = dev ] && held= || held="--constraints requirements/dev.txt"; \
 		$(COMPILE) $$held $(ARGS) requirements/$$name.in -o requirements/$$name.txt; \
 	done
-	@echo "compiling requirements/policy.txt"
-	@$(COMPILE) $(ARGS) requirements/policy.in -o requirements/policy.txt
+	@for name in policy audit; do \
+		echo "compiling requirements/$$name.txt"; \
+		$(COMPILE) $(ARGS) requirements/$$name.in -o requirements/$$name.txt; \
+	done
 
 .PHONY: kind-up
 kind-up: ## a kind cluster with Carom in it, up to a first job (needs docker, kind, kubectl, helm)
@@ -113,5 +132,5 @@ kind-down: ## remove the cluster of kind-up
 .PHONY: clean
 clean: ## remove the virtual environments, caches, and the data of make run
 	@[ ! -e .run/lock ] || flock -n .run/lock true || { echo "carom: make run is up: stop it first" >&2; exit 1; }
-	@rm -rf .venv .venv-policy .run .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	@rm -rf .venv .venv-policy .venv-audit build/sbom .run .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 	@find services scripts tests bench -name __pycache__ -prune -exec rm -rf {} +
