@@ -567,6 +567,25 @@ BAD: list[tuple[str, str, str]] = [
     ("intake", "CAROM_SIGNING_FILE", "/nowhere/signing.json"),
     ("callback", "CAROM_ENCRYPTION_KEYS", "a1:hunter2"),
     ("executor", "CAROM_SENSITIVE_HEADERS", "X Y"),
+    *(
+        ("callback", f"CAROM_{part}_{kind}_FILE", "/nowhere/tls.pem")
+        for part in ("BROKER", "STORE")
+        for kind in ("CA", "CERT", "KEY")
+    ),
+    ("intake", "CAROM_HEAD_TIMEOUT", "0"),
+    ("intake", "CAROM_BODY_TIMEOUT", "soon"),
+    ("intake", "CAROM_KEY_RATE", "-1"),
+    ("intake", "CAROM_KEY_BURST", "1.5"),
+    ("intake", "CAROM_TENANT_JOBS", "-1"),
+    ("intake", "CAROM_TENANT_BYTES", "many"),
+    ("intake", "CAROM_OPERATOR_TENANT", "No Tenant"),
+    ("intake", "CAROM_TRUSTED_PROXIES", "10.0.0.0/99"),
+    ("intake", "CAROM_OIDC_AUDIENCE", "hunter2"),
+    ("intake", "CAROM_OIDC_JWKS_URL", "hunter2"),
+    ("intake", "CAROM_OIDC_CA_FILE", "/nowhere/ca.pem"),
+    ("intake", "CAROM_OIDC_TENANT_CLAIM", ""),
+    ("intake", "CAROM_OIDC_SCOPE_CLAIM", ""),
+    ("intake", "CAROM_OIDC_LEEWAY", "-1"),
 ]
 
 
@@ -639,10 +658,10 @@ async def test_every_bad_variable_stops_the_start() -> None:
         ]
 
     assert await asyncio.gather(*map(check, ("intake", "executor", "callback"))) == [[], [], []]
-    # No variable is left out, the host apart, which any text may name.
+    # No variable is left out but the host, which any text may name, and the issuer, which alone is told what it lacks.
     kinds: list[type[Settings]] = [IntakeSettings, ExecutorSettings, CallbackSettings]
     known = {variable(kind, field) for kind in kinds for field in kind.model_fields}
-    assert known - {name for _, name, _ in BAD} == {"CAROM_HOST"}
+    assert known - {name for _, name, _ in BAD} == {"CAROM_HOST", "CAROM_OIDC_ISSUER"}
 
 
 async def test_several_bad_variables_are_named_together() -> None:
