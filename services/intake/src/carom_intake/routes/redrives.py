@@ -42,9 +42,7 @@ def _encode_filter(wanted: Any) -> str:
 class BulkRoutes:
     """One sort of bulk act: where it begins, and its handles."""
 
-    def __init__(
-        self, campaigns: Campaigns, queries: Queries, act: BulkAct, start_path: str, audit: Auditor
-    ) -> None:
+    def __init__(self, campaigns: Campaigns, queries: Queries, act: BulkAct, start_path: str, audit: Auditor) -> None:
         self._campaigns = campaigns
         self._queries = queries
         self._act = act
