@@ -77,6 +77,7 @@ async def test_unreadable_messages_are_parked(
 ) -> None:
     """Undecodable, of an unknown version, or over 8 MiB: kept once in carom.parked, byte for byte, with reason and
     queue, and never delivered again."""
+    before = len(broker.letters[topology.PARKED_QUEUE])
 
     async def run(template: bytes, reason: str) -> None:
         marker = uuid.uuid4().hex.encode()
@@ -100,7 +101,7 @@ async def test_unreadable_messages_are_parked(
 
     await nothing_is_left(broker, stack, kind, queue)
     assert endpoint.requests == []
-    bodies = [letter.body for letter in broker.letters[topology.PARKED_QUEUE]]
+    bodies = [letter.body for letter in broker.letters[topology.PARKED_QUEUE][before:]]
     assert len(bodies) == len(set(bodies))
 
 
