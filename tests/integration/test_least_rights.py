@@ -26,6 +26,7 @@ from carom_common.topology import (
     DEAD_EXECUTE_QUEUE,
     DELAY,
     EXECUTE_QUEUES,
+    HELD_EXECUTE_QUEUE,
     PARKED_QUEUE,
     QUEUES,
     WORK,
@@ -134,7 +135,7 @@ async def test_the_scaler_can_ask_how_long_queues_are(url: Callable[[str], str],
     connection = await aio_pika.connect(url("carom-scaler"))
     async with connection:
         channel = await connection.channel()
-        for name in (*EXECUTE_QUEUES.values(), CALLBACK_QUEUE):
+        for name in (*EXECUTE_QUEUES.values(), HELD_EXECUTE_QUEUE, CALLBACK_QUEUE):
             queue = await channel.declare_queue(name, passive=True)
             assert queue.declaration_result.message_count is not None
 

@@ -105,7 +105,7 @@ WRITE_READ: dict[str, tuple[set[str], set[str]]] = {
     "carom-intake": ({WORK}, set()),
     "carom-executor": ({WORK, DELAY, DEAD}, {*EXECUTE, HELD_EXECUTE_QUEUE, CRASHED_EXECUTE_QUEUE}),
     "carom-callback": ({DELAY, DEAD}, {CALLBACK_QUEUE, CRASHED_CALLBACK_QUEUE}),
-    "carom-scaler": ({*EXECUTE, CALLBACK_QUEUE}, set()),
+    "carom-scaler": ({*EXECUTE, HELD_EXECUTE_QUEUE, CALLBACK_QUEUE}, set()),
 }
 
 
