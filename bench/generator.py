@@ -16,7 +16,9 @@ from bench.job import API_PATH
 from bench.report import percentile
 
 
-async def submit(base: str, body: bytes, connections: int, count: int, seconds: float) -> dict[str, Any]:
+async def submit(
+    base: str, body: bytes, headers: dict[str, str], connections: int, count: int, seconds: float
+) -> dict[str, Any]:
     """Until `count` are accepted or `seconds` have passed; what is not accepted is submitted again."""
     times: list[float] = []
     left, rejected, start = count, 0, time.monotonic()
@@ -26,7 +28,7 @@ async def submit(base: str, body: bytes, connections: int, count: int, seconds: 
         while left > 0 and time.monotonic() < start + seconds:
             left -= 1
             began = time.perf_counter()
-            status, _ = await client.post(API_PATH, body)
+            status, _ = await client.post(API_PATH, body, headers)
             if status == 202:
                 times.append((time.perf_counter() - began) * 1000)
             else:

@@ -4,8 +4,10 @@ import json
 import re
 import shutil
 import sys
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+from bench.client import NO_HEADERS
 from bench.job import API_PATH, job
 from bench.stand import Stand
 from devstack.errors import DevstackError
@@ -49,11 +51,20 @@ def submit_for(stand: Stand, seconds: int, connections: int) -> Submitted:
     return Submitted(int(found[1]), int(found[2]), seconds, float(found[3]), "wrk")
 
 
-def generate(stand: Stand, count: int, seconds: float, connections: int = 64) -> Submitted:
-    """Exactly `count` jobs, or fewer when `seconds` are over."""
+def generate(
+    stand: Stand,
+    count: int,
+    seconds: float,
+    connections: int = 64,
+    *,
+    headers: Mapping[str, str] = NO_HEADERS,
+    fields: Mapping[str, Any] = NO_HEADERS,
+) -> Submitted:
+    """Exactly `count` jobs, or fewer when `seconds` are over; `fields` are put into the job, `headers` sent with it."""
     arguments: dict[str, Any] = {
         "base": stand.stack.api,
-        "job": job(stand.target.url, stand.receiver.url),
+        "job": job(stand.target.url, stand.receiver.url, **fields),
+        "headers": dict(headers),
         "connections": connections,
         "count": count,
         "seconds": seconds,

@@ -10,6 +10,7 @@ from typing import Any, Self
 
 from bench.nginx import Nginx
 from bench.report import say
+from devstack.certificates import Authority
 from devstack.paths import ROOT
 from devstack.process import Process, clean_environment
 from devstack.servers import RabbitMQ, Redis
@@ -17,16 +18,25 @@ from devstack.services import KINDS, Stack
 
 OURS = ROOT / "bench" / "ours.json"
 COMPONENTS = (*KINDS, "RabbitMQ", "Redis")
+NOTHING: Mapping[str, str] = {}
 
 
 class Stand:
-    """Servers and services on free ports with data in a temporary directory, which stays after an error."""
+    """Servers and services on free ports with data in a temporary directory, which stays after an error.
 
-    def __init__(self) -> None:
-        self.directory = Path(tempfile.mkdtemp(prefix="carom-bench-"))
-        self.rabbitmq = RabbitMQ(self.directory / "rabbitmq")
-        self.redis = Redis(self.directory / "redis")
-        settings: Mapping[str, str] = json.loads(OURS.read_text())["env"]
+    `env` is set on top of that of `ours.json`; with an `authority` both servers speak TLS alone.
+    """
+
+    def __init__(
+        self, directory: Path | None = None, env: Mapping[str, str] = NOTHING, authority: Authority | None = None
+    ) -> None:
+        self.directory = directory or Path(tempfile.mkdtemp(prefix="carom-bench-"))
+        tls = authority.server("127.0.0.1") if authority else None
+        self.rabbitmq = RabbitMQ(self.directory / "rabbitmq", tls=tls)
+        self.redis = Redis(self.directory / "redis", tls=tls)
+        settings: dict[str, str] = json.loads(OURS.read_text())["env"] | dict(env)
+        if authority:
+            settings |= authority.client_env()
         self.stack = Stack(self.rabbitmq.url, self.redis.url, log=self.directory / "log", env=settings)
         self.target = Nginx(self.directory / "target")
         self.receiver = Nginx(self.directory / "receiver")

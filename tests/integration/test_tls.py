@@ -14,13 +14,13 @@ from tests.integration.conftest import ENV
 from tests.support.client import Api, connected
 from tests.support.logs import Logs
 from tests.support.target import Target, respond
-from tests.support.tls import Authority, Pem
 from tests.support.waiting import eventually
 
 from carom_common.adapters.amqp.connection import connect
 from carom_common.adapters.amqp.errors import BrokerUnavailable
 from carom_common.adapters.store.batch import Batcher, StoreUnavailable
 from carom_common.tls import TlsFiles
+from devstack.certificates import Authority, Pem
 from devstack.paths import service_command
 from devstack.process import clean_environment
 from devstack.servers import RabbitMQ, Redis

@@ -10,12 +10,12 @@ from cryptography.hazmat.primitives.serialization import (
     PrivateFormat,
     load_pem_private_key,
 )
-from tests.support.tls import Authority
 
 from carom_callback.settings import CallbackSettings
 from carom_common.settings import Settings, load_settings
 from carom_executor.settings import ExecutorSettings
 from carom_intake.settings import IntakeSettings
+from devstack.certificates import Authority
 
 
 @pytest.mark.parametrize(

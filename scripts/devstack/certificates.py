@@ -39,3 +39,9 @@ class Authority:
         probe.check_hostname = False
         probe.load_cert_chain(own.certificate, own.key)
         return ServerTls(self.file, pem.certificate, pem.key, probe)
+
+    def client_env(self) -> dict[str, str]:
+        """The settings of a service that shows a certificate of its own to both servers."""
+        pem = self.pem("client", "carom")
+        files = {"CA": self.file, "CERT": pem.certificate, "KEY": pem.key}
+        return {f"CAROM_{part}_{kind}_FILE": str(path) for part in ("BROKER", "STORE") for kind, path in files.items()}
