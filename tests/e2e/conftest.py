@@ -1,5 +1,6 @@
 """The cluster that KUBECONFIG names, a witness outside it, and releases to break. Started by scripts/e2e."""
 
+import base64
 import json
 import os
 import tempfile
@@ -21,6 +22,8 @@ RATE = 8
 BEFORE, AFTER = 3.0, 3.0
 """Seconds of load before the fault and after it: as long as the longest job, so that some are in every state."""
 CALLED_BACK_SECONDS = 240
+ENCRYPTION = "carom-encryption"
+"""The Secret with the keys that jobs are encrypted with."""
 DUMPS = 3
 """Failures whose cluster is written down; those that follow are mostly of the same cause."""
 
@@ -94,9 +97,11 @@ def new_release(world: World, witness: Witness, loop_thread: LoopThread) -> Make
 
 @pytest.fixture(scope="session")
 def main_release(new_release: MakeRelease, world: World) -> Iterator[Release]:
-    """Two pods of each service behind an Ingress."""
+    """Two pods of each service behind an Ingress, with jobs encrypted at rest."""
     with new_release("carom", "carom-main") as release:
-        values: Object = {"defaults": {"replicas": 2}}
+        sealing = f"e1:{base64.b64encode(os.urandom(32)).decode()}"
+        release.kube("create", "secret", "generic", ENCRYPTION, f"--from-literal=keys={sealing}")
+        values: Object = {"defaults": {"replicas": 2}, "encryption": {"existingSecret": ENCRYPTION}}
         if world.ingress:
             values["ingress"] = {"enabled": True, "hosts": [release.host]}
         if storage := os.environ.get("E2E_STORAGE_CLASS"):

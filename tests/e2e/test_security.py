@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from tests.e2e.kube import Object, name_of, sleeping_pod
+from tests.e2e.kube import Object, name_of, sleeping_pod, until
 from tests.e2e.release import Release
 from tests.support.chart import SERVICES
 
@@ -85,3 +85,16 @@ def test_a_database_for_trying_out_has_no_rights_either(carom: Release, componen
     assert set(status["Uid"].split()) == {"999"}
     assert int(status["CapEff"], 16) == int(status["CapBnd"], 16) == 0
     assert (status["NoNewPrivs"], status["Seccomp"]) == ("1", "2")
+
+
+def test_the_store_keeps_no_payload_in_clear(carom: Release) -> None:
+    """The id of the job is there, so what is not found was looked for in the right place."""
+    job_id = carom.submit(carom.witness.target("200:20"), payload={"card": "planted-in-payload"})
+    [redis] = carom.pods("redis")
+
+    def files_with(text: str) -> str:
+        search = f"grep -rla {text} /data || test $? = 1"
+        return carom.kube("exec", name_of(redis), "--container=redis", "--", "sh", "-c", search)
+
+    until(lambda: bool(files_with(job_id)), 30, "the job is in the files of Redis")
+    assert not files_with("planted-in-payload")
