@@ -26,6 +26,7 @@ DRAIN_SECONDS = 120
 GOAL_PERCENT = 10
 PLENTY = 100_000
 """Limits that are looked at for each request and never reached."""
+JOB_HEADERS = {"Content-Type": "application/json", "Authorization": "Bearer of-the-target"}
 OFF = {"CAROM_CALLBACK_SECRET": "", "CAROM_AUTH": "off"}
 RULES = {
     "*": {"targets": [], "callbacks": []},
@@ -72,7 +73,7 @@ def measure(rounds: int) -> dict[str, Any]:
 
 
 def _none(_: Path) -> Way:
-    return Way(OFF, {}, {})
+    return Way(OFF, {}, {"headers": JOB_HEADERS})
 
 
 def _all(directory: Path) -> Way:
@@ -100,8 +101,7 @@ def _all(directory: Path) -> Way:
         "CAROM_CALLBACK_SECRET": "",
     }
     headers = {"authorization": f"Bearer {key.token}"}
-    job_headers = {"Content-Type": "application/json", "Authorization": "Bearer of-the-target"}
-    return Way(env, headers, {"headers": job_headers, "redact": ["/hello"], "sign": True})
+    return Way(env, headers, {"headers": JOB_HEADERS, "redact": ["/hello"], "sign": True})
 
 
 def _encrypted(directory: Path) -> Way:

@@ -6,6 +6,7 @@ names the field, and again before each call and each redirect, which is the guar
 
 import re
 from collections.abc import Iterator, Mapping
+from functools import lru_cache
 from ipaddress import ip_address
 from typing import Annotated, Final
 
@@ -15,6 +16,8 @@ from msgspec import Meta, Struct
 from carom_common.domain.address_policy import HostRules
 
 EVERYBODY: Final = "*"
+REMEMBERED_HOSTS = 1024
+"""Of each list: the same few hosts are asked about for every job."""
 _TENANT = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 _HEADER_PATTERN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _HOST_VALUE = re.compile(r"(\[[0-9a-fA-F:.]{2,45}\]|[A-Za-z0-9._-]{1,253})(:[0-9]{1,5})?")
@@ -41,14 +44,15 @@ class Section(Struct, frozen=True, rename="camel", forbid_unknown_fields=True):
 class HostList:
     """Hosts that may be called. Names compare without case and trailing dots, addresses as they stand in a URL."""
 
-    __slots__ = ("_rules", "_what")
+    __slots__ = ("_rules", "_what", "refusal")
 
     def __init__(self, entries: Names, what: str) -> None:
         self._rules = HostRules.parse(entries)
         self._what = what
-
-    def refusal(self, host: str) -> str | None:
+        self.refusal = lru_cache(maxsize=REMEMBERED_HOSTS)(self._refusal)
         """Why the host of a URL (RFC 3986, without brackets) must not be called; None if it may be."""
+
+    def _refusal(self, host: str) -> str | None:
         host = host.lower().rstrip(".")
         if self._rules.has_host(host):
             return None

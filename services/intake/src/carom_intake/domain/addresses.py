@@ -1,6 +1,7 @@
 """Where a request comes from: its peer, or what trusted proxies say of it in `X-Forwarded-For`. Pure."""
 
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 
 Address = IPv4Address | IPv6Address
@@ -18,6 +19,7 @@ def parse_networks(entries: Iterable[str]) -> tuple[Network, ...]:
     return tuple(networks)
 
 
+@lru_cache(maxsize=4096)
 def parse_address(text: str) -> Address | None:
     """An address, that of IPv4 in IPv6 (`::ffff:a.b.c.d`) as IPv4; None when it is none."""
     try:
