@@ -118,6 +118,9 @@ WRONG: dict[str, tuple[Callable[[Secured], dict[str, str]], str, str]] = {
 }
 
 
+REFUSED = [WRONG[name][0] for name in ("no client certificate", "client certificate of another CA")]
+
+
 @pytest.mark.parametrize(("given", "host", "words"), WRONG.values(), ids=WRONG)
 async def test_a_failed_handshake_is_told_and_nothing_hangs(
     given: Callable[[Secured], dict[str, str]], host: str, words: str, secured: Secured, tmp_path: Path
@@ -141,7 +144,8 @@ async def test_a_failed_handshake_is_told_and_nothing_hangs(
     finally:
         assert service.terminate(15) == 0
     assert words.format("BROKER") in broker
-    assert words.format("STORE") in store
+    # TLS 1.3: a client is refused after its handshake, and the reset of its connection may overtake the alert.
+    assert words.format("STORE") in store or (given in REFUSED and "reset by peer" in store)
     assert "\n" not in broker + store
     assert (verbose["broker"], verbose["store"], answer.status_code) == ("not connected", "not available", 503)
     # Told once, not with each look; the broker's is told with each try, as every loss of it is.
