@@ -32,7 +32,7 @@ class ConnectProxy:
             host, _, port = head.split(" ")[1].rpartition(":")
             there, out = await asyncio.open_connection(host.strip("[]"), int(port))
             writer.write(b"HTTP/1.1 200 Connection established\r\nVia: test\r\n\r\n")
-            await asyncio.gather(_pipe(reader, out), _pipe(there, writer))
+            await asyncio.gather(pipe(reader, out), pipe(there, writer))
         except (asyncio.IncompleteReadError, ConnectionError):
             pass
         finally:
@@ -61,7 +61,8 @@ async def proxying(answer: bytes | None = None, *, silent: bool = False) -> Asyn
         await proxy.stop()
 
 
-async def _pipe(source: asyncio.StreamReader, to: asyncio.StreamWriter) -> None:
+async def pipe(source: asyncio.StreamReader, to: asyncio.StreamWriter) -> None:
+    """Pass on what comes until either side ends."""
     try:
         while data := await source.read(65536):
             to.write(data)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from tests.support.egress import LIMIT, OK, Answer, egress, failure, get, listening, redirect, silence
+from tests.support.proxy import pipe
 
 from carom_common.adapters.egress import EgressClient, GuardedTransport
 from carom_common.contracts.message import Timing
@@ -70,7 +71,7 @@ async def test_tls_is_told_apart_from_the_connect(tmp_path: Path, monkeypatch: p
         async def relay(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             await asyncio.sleep(PAUSE)
             there_in, there_out = await asyncio.open_connection("127.0.0.1", server.port)
-            await asyncio.gather(_copy(reader, there_out), _copy(there_in, writer))
+            await asyncio.gather(pipe(reader, there_out), pipe(there_in, writer))
 
         slow = await asyncio.start_server(relay, "127.0.0.1", 0)
         port = slow.sockets[0].getsockname()[1]
@@ -86,17 +87,6 @@ async def test_tls_is_told_apart_from_the_connect(tmp_path: Path, monkeypatch: p
     check_sum(timing)
     assert (second.timing().connect, second.timing().tls) == (None, None)
     assert first.address == second.address == f"127.0.0.1:{port}"
-
-
-async def _copy(source: asyncio.StreamReader, to: asyncio.StreamWriter) -> None:
-    try:
-        while data := await source.read(65536):
-            to.write(data)
-            await to.drain()
-    except ConnectionError:
-        pass
-    finally:
-        to.close()
 
 
 async def test_a_timeout_for_the_first_byte_tells_how_far_it_came() -> None:
