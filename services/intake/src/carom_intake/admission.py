@@ -2,7 +2,6 @@
 
 import math
 
-from starlette.datastructures import MutableHeaders
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -45,11 +44,11 @@ class Admission:
             refusal = HttpProblem(429, detail, headers=headers, reason="rate-limited")
             await problem_response(refusal, request)(scope, receive, send)
             return
-        told = standing.headers
+        told = [(name.lower().encode(), value.encode()) for name, value in standing.headers.items()]
 
         async def send_with_standing(message: Message) -> None:
             if message["type"] == "http.response.start":
-                MutableHeaders(scope=message).update(told)
+                message["headers"] = [*message.get("headers", ()), *told]
             await send(message)
 
         await self._app(scope, receive, send_with_standing)

@@ -13,8 +13,13 @@ def destination_of(url: str) -> str:
 
     Empty for what is no URL: a message of somebody else's must not stop the loop that takes it, and its call will fail.
     """
+    return _destination(origin_of(url))
+
+
+def origin_of(url: str) -> str:
+    """Scheme, host and port as they stand in the URL: what many URLs have in common. What is no URL stays whole."""
     origin = _ORIGIN.match(url)
-    return _destination(origin[0] if origin else url)
+    return origin[0] if origin else url
 
 
 @lru_cache(maxsize=4096)

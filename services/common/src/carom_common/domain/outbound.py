@@ -1,9 +1,11 @@
 """What may be called at all, whoever asks: schemes, ports, and the rules of tenants. Pure."""
 
+from functools import lru_cache
 from typing import Final, NamedTuple
 
 from yarl import URL
 
+from carom_common.domain.destinations import origin_of
 from carom_common.domain.egress_rules import NO_RULES, EgressRules
 from carom_common.domain.ports import Ports
 
@@ -32,7 +34,12 @@ ANYTHING: Final = Outbound(SCHEMES, Ports(), NO_RULES)
 
 def called_host(url: str) -> str:
     """The host as the egress reads it, empty where it reads none: two readers of one URL are a way round a list."""
+    return _host_in(origin_of(url))
+
+
+@lru_cache(maxsize=4096)
+def _host_in(origin: str) -> str:
     try:
-        return URL(url).raw_host or ""
+        return URL(origin).raw_host or ""
     except ValueError:
         return ""

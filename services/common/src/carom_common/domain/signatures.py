@@ -8,11 +8,11 @@ import base64
 import binascii
 import hashlib
 import hmac
+import secrets
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import msgspec
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from nacl.bindings import crypto_sign, crypto_sign_BYTES, crypto_sign_seed_keypair
 
 HMAC_PREFIX, PRIVATE_PREFIX, PUBLIC_PREFIX = "whsec_", "whsk_", "whpk_"
 EVERYBODY = "*"
@@ -37,18 +37,18 @@ class Signer:
 
     __slots__ = ("_hmac", "_private", "public")
 
-    def __init__(self, secrets: Sequence[str]) -> None:
+    def __init__(self, keys: Sequence[str]) -> None:
         """Raise InvalidKeys."""
-        if not 1 <= len(secrets) <= MAX_KEYS:
+        if not 1 <= len(keys) <= MAX_KEYS:
             raise InvalidKeys(f"must be 1 to {MAX_KEYS} keys")
         self._hmac: list[bytes] = []
-        self._private: list[Any] = []
+        self._private: list[bytes] = []
         public: dict[str, None] = {}
-        for secret in secrets:
+        for secret in keys:
             if secret.startswith(PRIVATE_PREFIX):
-                private = _private_key(secret)
-                self._private.append(private.sign)
-                public[_shown(private.public_key().public_bytes_raw())] = None
+                own, pair = _key_pair(secret)
+                self._private.append(pair)
+                public[_shown(own)] = None
             elif secret.startswith(PUBLIC_PREFIX):
                 public[_shown(_raw(secret, PUBLIC_PREFIX, (KEY_BYTES, KEY_BYTES)))] = None
             else:
@@ -66,7 +66,7 @@ class Signer:
         content = f"{message_id}.{timestamp}.".encode() + body
         return " ".join(
             [f"v1,{_b64(hmac.digest(key, content, hashlib.sha256))}" for key in self._hmac]
-            + [f"v1a,{_b64(sign(content))}" for sign in self._private]
+            + [f"v1a,{_b64(crypto_sign(content, pair)[:crypto_sign_BYTES])}" for pair in self._private]
         )
 
     def headers(self, message_id: str, timestamp: int, body: bytes) -> dict[str, str]:
@@ -99,9 +99,9 @@ def parse_signers(text: bytes) -> dict[str, Signer]:
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         raise InvalidKeys('must be JSON such as {"<tenant>": ["whsec_...", "whsk_..."], "*": [...]}') from None
     signers: dict[str, Signer] = {}
-    for tenant, secrets in found.items():
+    for tenant, keys in found.items():
         try:
-            signers[tenant] = Signer(secrets)
+            signers[tenant] = Signer(keys)
         except InvalidKeys as error:
             raise InvalidKeys(f"the keys of {tenant[:63]!r} {error}") from None
     return signers
@@ -109,16 +109,18 @@ def parse_signers(text: bytes) -> dict[str, Signer]:
 
 def new_private_key() -> tuple[str, str]:
     """A new ed25519 pair: `whsk_...` and `whpk_...`."""
-    private = Ed25519PrivateKey.generate()
-    return PRIVATE_PREFIX + _b64(private.private_bytes_raw()), _shown(private.public_key().public_bytes_raw())
+    seed = secrets.token_bytes(KEY_BYTES)
+    return PRIVATE_PREFIX + _b64(seed), _shown(crypto_sign_seed_keypair(seed)[0])
 
 
-def _private_key(secret: str) -> Ed25519PrivateKey:
+def _key_pair(secret: str) -> tuple[bytes, bytes]:
+    """The public key, and the pair as libsodium signs with it: private and public key together."""
     raw = _raw(secret, PRIVATE_PREFIX, (KEY_BYTES, 2 * KEY_BYTES))
-    private = Ed25519PrivateKey.from_private_bytes(raw[:KEY_BYTES])
-    if raw[KEY_BYTES:] not in (b"", private.public_key().public_bytes_raw()):
+    seed, given = raw[:KEY_BYTES], raw[KEY_BYTES:]
+    public, pair = crypto_sign_seed_keypair(seed)
+    if given not in (b"", public):
         raise InvalidKeys(_FORMS)
-    return private
+    return public, pair
 
 
 def _raw(secret: str, prefix: str, size: tuple[int, int]) -> bytes:

@@ -7,6 +7,7 @@ aiohttp repeats a GET, HEAD, OPTIONS, TRACE, PUT or DELETE once on its own when 
 import re
 from asyncio import current_task
 from collections.abc import AsyncIterator, Mapping
+from functools import lru_cache
 from time import perf_counter
 from typing import Final, Protocol
 
@@ -37,8 +38,12 @@ _NO_TIMEOUT = aiohttp.ClientTimeout(total=None, sock_connect=None)
 _ERRORS = (aiohttp.ClientError, OSError, ValueError)
 
 
+@lru_cache(maxsize=1024)
 def parse_url(url: str) -> URL:
-    """An absolute http(s) URL without credentials; EgressError `invalid-url` otherwise."""
+    """An absolute http(s) URL without credentials; EgressError `invalid-url` otherwise.
+
+    Remembered: whoever checks a URL and whoever calls it read it one after the other.
+    """
     try:
         target = URL(url, encoded=True) if _URL.fullmatch(url) else _quoted(url)
         host, scheme, user, password = target.raw_host, target.scheme, target.raw_user, target.raw_password
