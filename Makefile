@@ -48,7 +48,7 @@ demo: $(STAMP) ## one job followed through two failures to its callback
 .PHONY: test
 test: $(STAMP) ## the tests of the chart, with real servers, and of single units
 	@scripts/install-servers --tests
-	@$(BIN)/pytest $(ARGS)
+	@scripts/test $(ARGS)
 
 .PHONY: faults
 faults: $(STAMP) ## the promises while processes and servers die under load, and whatever clients do
