@@ -1,6 +1,10 @@
 """`/debug/tasks` of running services: what they do is in it, and nothing secret; and only from within."""
 
+import asyncio
 import json
+import os
+import re
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -8,11 +12,14 @@ import pytest
 from tests.support.client import Api
 from tests.support.target import HANG, Target
 from tests.support.waiting import eventually
+from tests.unit.test_operations import commands
 
+from carom_intake.domain.explaining.parts import CODES
 from devstack.services import Service, Stack
 
 pytestmark = pytest.mark.stack
 
+PAGE = Path(__file__).parents[2] / "docs/operations/diagnosis.md"
 PLANTED = "hunter2-planted"
 
 
@@ -85,6 +92,27 @@ async def test_every_service_has_it(stack: Stack) -> None:
         text = json.dumps(found["settings"])
         assert "amqp" not in text
         assert "whsec_" not in text
+
+
+async def test_the_commands_of_the_page_on_diagnosis_work(api: Api, stack: Stack, target: Target) -> None:
+    """Every request that it tells a reader to make, as it stands there, but for ports; kubectl opens those."""
+    job_id = await api.submit(target.endpoint().url)
+    requests = [line for line in commands(PAGE.read_text()) if line.startswith("curl ")]
+    assert len(requests) == 6
+    for line in requests:
+        there = line.replace("http://localhost:3000", stack.api).replace("http://127.0.0.1:8081", stack.executor.admin)
+        environment = {"PATH": os.environ["PATH"], "KEY": "any", "JOB": job_id}
+        process = await asyncio.create_subprocess_exec(
+            *("bash", "-o", "pipefail", "-c", there), env=environment, stdout=asyncio.subprocess.PIPE
+        )
+        printed, _ = await asyncio.wait_for(process.communicate(), 30)
+        assert process.returncode == 0, line
+        assert json.loads(printed).get("status") not in (400, 401, 403, 404, 503), line
+
+
+def test_every_code_of_an_explanation_is_on_the_page() -> None:
+    told = set(re.findall(r"`([a-z-]+)`", PAGE.read_text()))
+    assert set(CODES) - told == {"completed", "callback-delivered", "callback-failed", "callback-not-wanted"}
 
 
 @pytest.mark.parametrize("headers", [{"X-Forwarded-For": "127.0.0.1"}, {"Via": "1.1 x"}, {"Host": "evil.example"}])

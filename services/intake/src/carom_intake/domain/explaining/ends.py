@@ -63,8 +63,8 @@ def _then(case: Case) -> str:
 def of_sealed(state: Mapping[str, str]) -> str:
     """What is said of a job that is kept encrypted with a key that is not known here."""
     return (
-        f"its record says: {state['status']}, {state.get('attempt', '0')} attempts; the rest is shown again when the "
-        "key is back in CAROM_ENCRYPTION_KEYS of every service"
+        f"its record says: {state['status']}, {state.get('attempt', '0')} attempts; the rest is shown when the "
+        "key that is missing is back in CAROM_ENCRYPTION_KEYS of every service; who has it not, parks its messages"
     )
 
 
