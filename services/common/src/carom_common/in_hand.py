@@ -1,6 +1,7 @@
 """What a consuming process has in hand, for `/debug/tasks`: its deliveries, and the destinations that they are for."""
 
 import asyncio
+from time import monotonic
 from typing import Any
 
 from carom_common.gate import Gate
@@ -14,7 +15,7 @@ MAX_HOSTS = 100
 
 def deliveries(work_loop: WorkLoop[M], gate: Gate[Work[M]]) -> dict[str, Any]:
     """How many are where, and what is known of each; what runs comes first, and of that what runs longest."""
-    now = asyncio.get_running_loop().time()
+    now = monotonic()  # the loop's clock too, and not as old as its last turn
     places = work_loop.in_hand() | {"waiting at the gate": gate.waiting_here()}
     shown = [
         _delivery(work, place, now)

@@ -7,6 +7,7 @@ and the redelivery attaches to it.
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from time import monotonic
 from typing import Generic
 
 from carom_common.adapters.amqp.consumer import Delivery
@@ -254,7 +255,7 @@ class WorkLoop(Generic[M]):
         try:
             async with asyncio.timeout(RENEW_SECONDS):
                 renewal = await self._steps.renew(work)
-            work.renewed_at = asyncio.get_running_loop().time()
+            work.renewed_at = monotonic()
             return renewal
         except Exception:
             return Renewal.KEPT  # the store is away: nobody else can claim either

@@ -4,7 +4,7 @@ from carom_common.domain.clock import rfc3339
 from carom_common.domain.destinations import destination_of
 from carom_common.topology import CALLBACK_QUEUE, DEAD_CALLBACK_QUEUE
 from carom_intake.domain.documents import Record
-from carom_intake.domain.explaining.parts import Around, Step, circuit_text, quoted, seconds
+from carom_intake.domain.explaining.parts import OWED_NEXT, OWED_WHY, Around, Step, circuit_text, quoted, seconds
 from carom_intake.domain.owing import is_due
 
 
@@ -47,8 +47,8 @@ def _pending(record: Record, around: Around, host: str, tried: int) -> Step:
         return Step(
             "callback-owed",
             "It is recorded, and its message is not known to be in RabbitMQ yet.",
-            "Whoever acted on the job, or its request, went away in between; or RabbitMQ was away.",
-            "A replica of intake publishes the message within about 10 s, as soon as RabbitMQ takes it.",
+            OWED_WHY,
+            OWED_NEXT,
             record.time("updated"),
         )
     retry = record.job.calls_back.retry if record.job.calls_back is not None else None

@@ -10,6 +10,8 @@ from carom_intake.domain.explaining.case import Case, due_since, last_error, que
 from carom_intake.domain.explaining.ends import of_final
 from carom_intake.domain.explaining.holds import covered, held
 from carom_intake.domain.explaining.parts import (
+    OWED_NEXT,
+    OWED_WHY,
     Around,
     Explanation,
     Step,
@@ -54,8 +56,8 @@ def _owed(case: Case) -> Step:
     return Step(
         "act-owed",
         "It is to run again: that is recorded, and its message is not known to be in RabbitMQ yet.",
-        "Whoever asked for it, or its request, went away in between; or RabbitMQ was away.",
-        "A replica of intake publishes the message within about 10 s, as soon as RabbitMQ takes it.",
+        OWED_WHY,
+        OWED_NEXT,
         since,
     )
 
@@ -91,7 +93,7 @@ def _when_due(case: Case) -> str:
     if case.pauses:
         return f" If {pause_text(case.pauses[0])} is still in force then, it holds the job."
     if circuit := circuit_text(case.host, case.around.target, case.around.now):
-        return f" {circuit[0]} If it still is then, that holds the job."
+        return f" {circuit[0]} If it is still open then, that holds the job."
     return ""
 
 
@@ -155,7 +157,7 @@ def _lease_over(case: Case) -> Step:
     process = process_of(record.text("owner"))
     why = f"{process} had it until {rfc3339(lease)}, and died, stands still, or does not reach Redis."
     if not lease:
-        why = f"{process} gave it back: it was shutting down."
+        why = f"{process} gave it back: it was shutting down, or met a defect, which it logged as step_failed."
     return Step(
         "lease-over",
         f"Attempt {case.number} of {case.total} was begun and not finished; no process has it.",

@@ -41,6 +41,9 @@ CODES: tuple[Code, ...] = get_args(Code)
 LONGEST_TEXT = 300
 """What is quoted of an error: the document has the whole of it."""
 
+OWED_WHY = "That is so for a moment after each act; where it lasts, its request ended too early, or RabbitMQ is away."
+OWED_NEXT = "Its request publishes the message, or else a replica of intake, about 10 s later, once RabbitMQ takes it."
+
 
 class Now(NamedTuple):
     """What is known of one destination now: its limits, ms since its circuit opened (None: closed), calls under way.
