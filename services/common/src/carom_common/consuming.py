@@ -15,7 +15,7 @@ from carom_common.adapters.store.control import ControlStore
 from carom_common.adapters.store.store import Store
 from carom_common.admin import Health, admin_server
 from carom_common.control import Control
-from carom_common.debug import Debug
+from carom_common.debug import Debug, connections
 from carom_common.gate import Gate
 from carom_common.in_hand import deliveries, destinations
 from carom_common.passes import Place
@@ -98,7 +98,7 @@ async def consume_until(
     parts = {
         "deliveries": lambda: deliveries(work, gate),
         "destinations": lambda: destinations(gate),
-        "store": lambda: {"waiting": store.batcher.waiting},
+        **connections(store, publisher),
     }
     debug = Debug(name, process, settings, health, parts)
     admin = admin_server(health, settings.host, settings.admin_port, debug.report)

@@ -8,6 +8,8 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Literal, get_origin
 
+from carom_common.adapters.amqp.publisher import Publisher
+from carom_common.adapters.store.store import Store
 from carom_common.admin import Health
 from carom_common.domain.clock import now_ms, rfc3339
 from carom_common.settings import Settings
@@ -19,6 +21,16 @@ LAG_SECONDS = 0.01
 LAG_SAMPLES = 5
 
 Parts = Mapping[str, Callable[[], Any]]
+
+
+def connections(store: Store, publisher: Publisher) -> Parts:
+    """What waits for the broker and for the store."""
+
+    def broker() -> dict[str, Any]:
+        count, oldest = publisher.unconfirmed
+        return {"unconfirmed": count, "oldestUnconfirmedSeconds": round(oldest, 3)}
+
+    return {"broker": broker, "store": lambda: {"waiting": store.batcher.waiting}}
 
 
 class Debug:

@@ -25,7 +25,7 @@ from carom_common.adapters.store.stream import Streams
 from carom_common.adapters.store.sweep import Sweep
 from carom_common.admin import EmbeddedServer, Health, admin_server
 from carom_common.control import Control
-from carom_common.debug import Debug, Parts
+from carom_common.debug import Debug, Parts, connections
 from carom_common.egress_settings import outbound_of
 from carom_common.runtime import background, listen, process_token, vault_of, watch
 from carom_common.settings import broker_tls, rule_book, store_tls
@@ -200,8 +200,7 @@ async def serve(settings: IntakeSettings, stop: asyncio.Event) -> None:
         await topology.declare_when_up()
         await publisher.run()
 
-    parts = {**wired.parts, "store": lambda: {"waiting": store.batcher.waiting}}
-    debug = Debug("intake", wired.process, settings, health, parts)
+    debug = Debug("intake", wired.process, settings, health, {**wired.parts, **connections(store, publisher)})
     admin = admin_server(health, settings.host, settings.admin_port, debug.report)
     async with background(
         admin.serve(sockets=[admin_socket]),
