@@ -76,6 +76,28 @@ def test_a_service_knows_no_other_services_by_its_environment(carom: Release, co
     assert not names
 
 
+LOOK = """
+import sys, urllib.error, urllib.request
+
+try:
+    print(urllib.request.urlopen(sys.argv[1], timeout=10).read().decode())
+except urllib.error.HTTPError as error:
+    print(error.code)
+"""
+
+
+@pytest.mark.parametrize("component", SERVICES)
+def test_what_a_replica_does_is_told_inside_its_pod_alone(carom: Release, component: str) -> None:
+    """Not at the pod's own address either, which is where network peers come in."""
+    [pod, *_] = carom.pods(component)
+    within = json.loads(carom.kube.python(pod, LOOK, "http://127.0.0.1:8081/debug/tasks"))
+
+    assert within["service"] == component
+    assert within["process"].startswith(name_of(pod)[:40])
+    address = pod["status"]["podIP"]
+    assert carom.kube.python(pod, LOOK, f"http://{address}:8081/debug/tasks").strip() == "403"
+
+
 @pytest.mark.parametrize("component", ["rabbitmq", "redis"])
 def test_a_database_for_trying_out_has_no_rights_either(carom: Release, component: str) -> None:
     [pod] = carom.pods(component)

@@ -195,6 +195,9 @@ async def test_what_is_sealed_with_an_unknown_key_is_parked_and_told(
             answer = await api.http.get(path)
             assert (answer.status_code, answer.json()["reason"]) == (503, "encryption-key"), path
             assert "'s2'" in answer.json()["detail"]
+        explained = await api.http.get(f"/api/jobs/{new}?explain=true")
+        assert (explained.status_code, explained.json()["reason"]) == (503, "encryption-key")
+        assert "its record says: queued, 0 attempts" in explained.json()["detail"]
         assert (await api.http.delete(f"/api/jobs/{new}")).status_code == 503
         page = (await api.http.get("/api/jobs", params={"status": "queued"})).json()["jobs"]
         assert [shown["targetUrl"] for shown in page if shown["jobId"] == new] == [

@@ -50,7 +50,8 @@ def job(target: Target, status: int, callback: str | None = None) -> dict[str, A
 async def everything_of(api: Api, job_id: str) -> dict[str, str]:
     """All that the API says of a dead job, by path."""
     paths = (
-        f"/api/jobs/{job_id}", f"/api/job/{job_id}", f"/api/jobs/{job_id}/attempts", f"/api/dead-letters/{job_id}",
+        f"/api/jobs/{job_id}", f"/api/jobs/{job_id}?explain=true", f"/api/job/{job_id}",
+        f"/api/jobs/{job_id}/attempts", f"/api/dead-letters/{job_id}",
         "/api/jobs", "/api/dead-letters", "/api/stats",
     )  # fmt: skip
     answers = {path: await api.http.get(path) for path in paths}

@@ -106,6 +106,18 @@ async def test_no_more_run_at_once_than_there_are_slots() -> None:
     assert [d.acked for d in deliveries] == [1] * 5
 
 
+async def test_what_is_in_hand_is_told_by_where_it_is() -> None:
+    steps = Steps()
+    loop = loop_of(steps, concurrency=1)
+    early = Delivery("early", eta=now_ms() + 500)
+    deliver(loop, steps, *(Delivery(f"m{n}") for n in range(3)), Delivery("low", "low"), early)
+    await settle()
+    told = {place: [work.message.job_id for work in found] for place, found in loop.in_hand().items() if found}
+    assert told == {"running": ["m0"], "held until due": ["early"], "buffered": ["m1", "m2", "low"]}
+    await loop.drain(0.01)
+    assert not any(found for place, found in loop.in_hand().items() if place != "running")
+
+
 async def test_what_waits_is_taken_in_fair_turns() -> None:
     steps = Steps()
     loop = loop_of(steps, concurrency=1)

@@ -15,7 +15,9 @@ from carom_common.adapters.store.control import ControlStore
 from carom_common.adapters.store.store import Store
 from carom_common.admin import Health, admin_server
 from carom_common.control import Control
+from carom_common.debug import Debug, connections
 from carom_common.gate import Gate
+from carom_common.in_hand import deliveries, destinations
 from carom_common.passes import Place
 from carom_common.runtime import background, listen, process_token, vault_of, watch
 from carom_common.settings import Settings, broker_tls, rule_book, store_tls
@@ -93,7 +95,13 @@ async def consume_until(
         log.info("consumer_started", concurrency=limits.concurrency)
         await consumer.run()
 
-    admin = admin_server(health, settings.host, settings.admin_port)
+    parts = {
+        "deliveries": lambda: deliveries(work, gate),
+        "destinations": lambda: destinations(gate),
+        **connections(store, publisher),
+    }
+    debug = Debug(name, process, settings, health, parts)
+    admin = admin_server(health, settings.host, settings.admin_port, debug.report)
     async with background(
         admin.serve(sockets=[listen(settings.host, settings.admin_port, "the admin port")]),
         publisher.run(),

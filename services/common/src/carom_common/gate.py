@@ -90,6 +90,14 @@ class Gate(Generic[W]):
         self._pump(host)
         return False
 
+    def waiting_here(self) -> list[W]:
+        """What neither has its pass nor was put back yet."""
+        return [work for host in self._busy for _, work in host.waiting]
+
+    def active_hosts(self) -> list[Host[W]]:
+        """Destinations that are called or waited for here, or whose circuit is not closed."""
+        return self._registry.active()
+
     def may_overdraw(self, work: W) -> bool:
         """Whether a delivery with its pass begins although no slot is free."""
         given = work.gate_pass

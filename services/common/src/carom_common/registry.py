@@ -37,6 +37,10 @@ class Registry(Generic[W]):
         for host in idle[: len(self._hosts) - MAX_IDLE_HOSTS // 2]:
             del self._hosts[host.name]
 
+    def active(self) -> list[Host[W]]:
+        now = self._loop.time()
+        return [h for h in self._hosts.values() if h.running or h.waiting or h.circuit.state(now) != "closed"]
+
     def open_circuits(self) -> int:
         now = self._loop.time()
         return sum(host.circuit.state(now) != "closed" for host in self._hosts.values())

@@ -79,12 +79,17 @@ def run_service(name: str, settings: Settings, serve: Callable[[asyncio.Event], 
 async def background(*loops: Awaitable[None]) -> AsyncIterator[None]:
     """Run endless loops beside the body; cancelled when it ends. One that fails cancels the body too."""
     async with asyncio.TaskGroup() as group:
-        tasks = [group.create_task(_coroutine(loop)) for loop in loops]
+        tasks = [group.create_task(_coroutine(loop), name=_name_of(loop)) for loop in loops]
         try:
             yield
         finally:
             for task in tasks:
                 task.cancel()
+
+
+def _name_of(loop: Awaitable[None]) -> str:
+    """`WorkLoop.keep_leases`, for who looks at the tasks of a process."""
+    return getattr(loop, "__qualname__", type(loop).__name__)
 
 
 async def _coroutine(loop: Awaitable[None]) -> None:

@@ -94,7 +94,10 @@ class Settings(BaseSettings):
     )
     host: str = Field("0.0.0.0", description="Address that the API and the admin port listen on.")
     admin_port: int = Field(
-        8081, ge=0, le=65535, description="Port of /livez, /readyz and /metrics; no ingress reaches it."
+        8081,
+        ge=0,
+        le=65535,
+        description="Port of /livez, /readyz, /metrics and, within the pod, /debug/tasks; no ingress reaches it.",
     )
     log_level: LogLevel = Field("info", description="Least severe level that is logged.")
     log_format: LogFormat = Field(

@@ -87,8 +87,11 @@ class FourSteps(ABC, Generic[M, O]):
     async def process(self, work: Work[M]) -> None:
         """Take a due delivery through the four steps."""
         try:
+            work.enter("claim")
             while (claim := await self._claim(work)).verdict == "run":
                 work.leased = True
+                work.enter("call")
+                work.renewed_at = work.step_at
                 work.crash_loop = work.delivery.queue in CRASHED_QUEUES or claim.claims > DELIVERY_LIMIT
                 try:
                     work.calling = True
@@ -96,19 +99,24 @@ class FourSteps(ABC, Generic[M, O]):
                 except asyncio.CancelledError:
                     if not work.resume_after_cancel():
                         raise
+                    work.enter("claim")
                     continue  # the job was cancelled: the claim says so
                 finally:
                     work.calling = False
                     work.called()
+                work.enter("settle")
                 settled = await _until_stored(work, lambda outcome=outcome: self.settle(work, outcome))  # type: ignore[misc]
                 work.leased = False
                 if settled:
+                    work.enter("publish")
                     await self._finish(work, outcome)
                     return
                 # Another delivery took the attempt over, and may be lost since: ask anew, never just ack.
                 log.warning("settle_refused", job_id=work.message.job_id)
                 if not work.delivery.alive:
                     return
+                work.enter("claim")
+            work.enter("publish")
             if claim.verdict == "settled":
                 await self._finish(work, self.recorded(claim))
             else:

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from time import monotonic
 from typing import Generic, Protocol, TypeVar
 
 from carom_common.adapters.amqp.consumer import Delivery
@@ -16,6 +17,13 @@ class Timed(Protocol):
     def job_id(self) -> str: ...
     @property
     def eta(self) -> int: ...
+    @property
+    def tenant(self) -> str: ...
+    @property
+    def generation(self) -> int: ...
+    @property
+    def number(self) -> int:
+        """Which attempt the message is for."""
 
 
 M = TypeVar("M", bound=Timed)
@@ -37,6 +45,9 @@ class Work(Generic[M]):
         "leased",
         "message",
         "on_called",
+        "renewed_at",
+        "step",
+        "step_at",
         "task",
     )
 
@@ -53,8 +64,17 @@ class Work(Generic[M]):
         """Whether the call found somebody; None while none was made."""
         self.on_called: Callable[[Work[M]], None] | None = None
         self.task: asyncio.Task[None] | None = None
+        self.step = ""
+        """Which of the steps it is in, since `step_at`; empty before the first."""
+        self.step_at = self.renewed_at = 0.0
+        """By `time.monotonic`, which costs half of what asking the loop does."""
         self._copies: tuple[Delivery, ...] = ()
         self._cancelled = False
+
+    def enter(self, step: str) -> None:
+        """Note where it is, for who looks at the process."""
+        self.step = step
+        self.step_at = monotonic()
 
     def called(self) -> None:
         """The call is over: its destination may take another, while this one is settled and published."""

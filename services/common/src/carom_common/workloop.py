@@ -7,6 +7,7 @@ and the redelivery attaches to it.
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from time import monotonic
 from typing import Generic
 
 from carom_common.adapters.amqp.consumer import Delivery
@@ -68,6 +69,20 @@ class WorkLoop(Generic[M]):
         metrics.in_flight.set_function(lambda: len(self._running))
         metrics.buffered.set_function(lambda: self._buffered)
         metrics.held.set_function(lambda: len(self._held))
+
+    @property
+    def slots(self) -> int:
+        return self._concurrency
+
+    def in_hand(self) -> dict[str, list[Work[M]]]:
+        """All deliveries but those at the gate and those that are handed on at once, by where they are."""
+        return {
+            "running": list(self._running.values()),
+            "waiting for a slot": list(self._passed),
+            "being put back": list(self._put_back.values()),
+            "held until due": list(self._held),
+            "buffered": [work for buffer in self._buffers.values() for work in buffer],
+        }
 
     def on_delivery(self, delivery: Delivery) -> None:
         if self._draining:
@@ -239,7 +254,9 @@ class WorkLoop(Generic[M]):
     async def _renew(self, work: Work[M]) -> Renewal:
         try:
             async with asyncio.timeout(RENEW_SECONDS):
-                return await self._steps.renew(work)
+                renewal = await self._steps.renew(work)
+            work.renewed_at = monotonic()
+            return renewal
         except Exception:
             return Renewal.KEPT  # the store is away: nobody else can claim either
 

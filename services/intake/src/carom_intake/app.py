@@ -25,6 +25,7 @@ from carom_common.adapters.store.stream import Streams
 from carom_common.adapters.store.sweep import Sweep
 from carom_common.admin import EmbeddedServer, Health, admin_server
 from carom_common.control import Control
+from carom_common.debug import Debug, Parts, connections
 from carom_common.egress_settings import outbound_of
 from carom_common.runtime import background, listen, process_token, vault_of, watch
 from carom_common.settings import broker_tls, rule_book, store_tls
@@ -38,6 +39,7 @@ from carom_intake.auth import Authenticate, Origins, by_keys, no_keys
 from carom_intake.campaigns import RUN_SECONDS, Runner
 from carom_intake.domain.addresses import parse_networks
 from carom_intake.duties import lead
+from carom_intake.explaining import Explainer
 from carom_intake.hub import Hub
 from carom_intake.keyring import KeyRing
 from carom_intake.lanes import Lanes
@@ -80,6 +82,9 @@ class Wired(NamedTuple):
     rates: Rates | None
     begin: Callable[[], Awaitable[None]]
     """What is to be done before the first request."""
+    process: str
+    parts: Parts
+    """What it adds to `/debug/tasks`."""
 
 
 def wire(settings: IntakeSettings, store: Store, publisher: Publisher) -> Wired:
@@ -112,6 +117,7 @@ def wire(settings: IntakeSettings, store: Store, publisher: Publisher) -> Wired:
     runner = Runner(campaigns, queries, actor, auditor)
     streams = Streams(settings.redis_url.get_secret_value(), store_tls(settings))
     hub = Hub(streams, settings.max_streams)
+    explainer = Explainer(store, control, rule_book(settings))
 
     async def begin() -> None:
         await asyncio.gather(ring.begin(), *([oidc.fetch()] if oidc else []))
@@ -128,7 +134,7 @@ def wire(settings: IntakeSettings, store: Store, publisher: Publisher) -> Wired:
             *BulkRoutes(campaigns, queries, "redrive", "/api/dead-letters/redrive", auditor).routes(),
             *DeadLetterRoutes(store, queries, actor, auditor).routes(),
             *ActRoutes(actor).routes(),
-            *JobRoutes(store, acceptor, once, limits, Waiting(hub, store), looked).routes(),
+            *JobRoutes(store, acceptor, once, limits, Waiting(hub, store), looked, explainer).routes(),
             *DestinationRoutes(control, rule_book(settings), auditor).routes(),
             *PauseRoutes(control, auditor).routes(),
             *AttemptRoutes(Attempts(store.batcher)).routes(),
@@ -151,6 +157,8 @@ def wire(settings: IntakeSettings, store: Store, publisher: Publisher) -> Wired:
         authenticate=by_keys(ring, origins, oidc) if settings.auth == "keys" else no_keys,
         rates=Rates(RateStore(store.batcher), default_rate(settings)) if settings.auth == "keys" else None,
         begin=begin,
+        process=token,
+        parts={"streams": lambda: {"open": hub.listeners, "limit": settings.max_streams}},
     )
 
 
@@ -192,7 +200,8 @@ async def serve(settings: IntakeSettings, stop: asyncio.Event) -> None:
         await topology.declare_when_up()
         await publisher.run()
 
-    admin = admin_server(health, settings.host, settings.admin_port)
+    debug = Debug("intake", wired.process, settings, health, {**wired.parts, **connections(store, publisher)})
+    admin = admin_server(health, settings.host, settings.admin_port, debug.report)
     async with background(
         admin.serve(sockets=[admin_socket]),
         connect(),

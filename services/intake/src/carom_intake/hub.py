@@ -136,6 +136,11 @@ class Hub:
         self._wanted = asyncio.Event()
         self._away = ""
 
+    @property
+    def listeners(self) -> int:
+        """Streams and waiting requests that are open."""
+        return self._listeners
+
     @contextlib.asynccontextmanager
     async def subscribe(self, tenant: str, job_id: str | None = None) -> AsyncIterator[Subscription]:
         """Listen to a tenant, or to one job; raises HubFull, and StoreUnavailable."""

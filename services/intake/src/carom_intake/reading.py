@@ -12,7 +12,7 @@ from carom_common.adapters.store.records import StoredJob
 from carom_common.adapters.store.store import Store
 from carom_common.contracts.message import DEFAULT_TENANT
 from carom_common.domain.outbound import ANYTHING, Outbound
-from carom_intake.domain.checks import unknown_parameter
+from carom_intake.domain.checks import Problem, unknown_parameter
 from carom_intake.problems import HttpProblem
 
 LINGER_BYTES = 32 * 1024 * 1024
@@ -47,6 +47,17 @@ def refuse_parameters(request: Request, *known: str) -> None:
         if name not in known:
             problem = unknown_parameter(name, known)
             raise HttpProblem(400, f"the query is not valid: {name[:100]} {problem.detail}", [problem])
+
+
+def flag_in(request: Request, name: str) -> bool:
+    """`?name=true`; false where it is not given, 400 for anything but true or false, given once."""
+    given = request.query_params.getlist(name)
+    if not given:
+        return False
+    if len(given) > 1 or given[0] not in ("true", "false"):
+        problem = Problem(f"?{name}", "must be true or false")
+        raise HttpProblem(400, f"the query is not valid: {name} {problem.detail}", [problem])
+    return given[0] == "true"
 
 
 async def read_json_body(request: Request, limit: int) -> bytes:

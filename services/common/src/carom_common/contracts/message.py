@@ -79,6 +79,11 @@ class ExecuteMessage(Struct, frozen=True, rename="camel", omit_defaults=True):
     base: int = 0
     expires: int = 0
 
+    @property
+    def number(self) -> int:
+        """Which attempt this is for."""
+        return self.attempt
+
 
 class CallbackMessage(Struct, frozen=True, rename="camel", omit_defaults=True):
     """Deliver a result to where `job` calls back. Routed by `callback.normal[.<ms>]`.
@@ -106,6 +111,11 @@ class CallbackMessage(Struct, frozen=True, rename="camel", omit_defaults=True):
     eta: int = 0
     traceparent: str = ""
     event: Literal["final", "attempt"] = "final"
+
+    @property
+    def number(self) -> int:
+        """Which attempt to call back this is for."""
+        return self.callback_attempt
 
 
 M = TypeVar("M", ExecuteMessage, CallbackMessage)

@@ -46,6 +46,11 @@ class Record:
     def final(self) -> bool:
         return self.status in FINAL_STATUSES
 
+    @property
+    def state(self) -> dict[str, str]:
+        """The fields that the store keeps."""
+        return dict(self._state)
+
     def text(self, field: str) -> str:
         return self._state.get(field, "")
 
@@ -105,8 +110,8 @@ def _seed_entry(entry: Attempt) -> dict[str, Any]:
     return shown
 
 
-def typed_document(record: Record) -> bytes:
-    """`GET /api/jobs/{jobId}`: the same job with numbers as numbers, and what comes next."""
+def typed_document(record: Record, explanation: msgspec.Struct | None = None) -> bytes:
+    """`GET /api/jobs/{jobId}`: the same job with numbers as numbers, what comes next, and its explanation if any."""
     job = record.job
     last = record.log[-1] if record.log else None
     response = None
@@ -157,6 +162,7 @@ def typed_document(record: Record) -> bytes:
             "callback": _callback(record),
             "callbackRequest": _callback_request(job.calls_back) if job.calls_back is not None else None,
             "attemptsLog": [_typed_entry(entry) for entry in record.log],
+            **({"explanation": explanation} if explanation is not None else {}),
         }
     )
 

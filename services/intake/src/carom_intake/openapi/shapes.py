@@ -3,6 +3,7 @@
 from carom_common.adapters.store.stats import COUNTED
 from carom_common.contracts.job import Priority, Status
 from carom_common.domain.filters import REASONS
+from carom_intake.domain.explaining.parts import CODES
 from carom_intake.openapi.describing import Schema
 from carom_intake.openapi.schemas import MAYBE_TIME, MS, TIME
 
@@ -84,6 +85,15 @@ _SUMMARY: dict[str, Schema] = {
     "waitReason": MAYBE_TEXT | {"description": "Why a job that could run is held."},
     "callback": CALLBACK,
 }
+_STEP: dict[str, Schema] = {
+    "code": TEXT
+    | {"description": "Where it is, for programs; more may come: " + ", ".join(f"`{c}`" for c in CODES) + "."},
+    "where": TEXT,
+    "why": TEXT,
+    "next": TEXT,
+    "since": MAYBE_TIME | {"description": "Since when it is there; null where nobody knows."},
+    "do": MAYBE_TEXT | {"description": "What helps; null where nothing does, or need."},
+}
 _SEED_ENTRY: dict[str, Schema] = {"attempt": MS, "statusCode": CODE, "success": FLAG, "timestamp": TIME}
 _SEED_OPTIONAL: dict[str, Schema] = {"response": ANY, "error": TEXT, "truncated": FLAG}
 _TYPED_ENTRY = closed(
@@ -140,8 +150,20 @@ ANSWERS: dict[str, Schema] = {
             "response": {"anyOf": [{"type": "null"}, closed({"status": CODE, "body": ANY}, {"truncated": FLAG})]},
             "attemptsLog": {"type": "array", "items": _TYPED_ENTRY},
         },
+        {"explanation": {"$ref": "#/components/schemas/Explanation"}},
         description="`payload`, `headers` and responses are empty to a key without `payloads:read`. Secrets in headers "
         "and what `redact` names, are `[redacted]` to everybody.",
+    ),
+    "Explanation": closed(
+        _STEP
+        | {
+            "asOf": TIME,
+            "callback": {
+                "anyOf": [{"type": "null"}, closed(_STEP)],
+                "description": "The same of the callback; null while the job is open, and where none is wanted.",
+            },
+        },
+        description="Where the job is, why, and what happens next: sentences for people, whose words may change.",
     ),
     "SeedJob": closed(
         {

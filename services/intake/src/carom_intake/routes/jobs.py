@@ -15,13 +15,14 @@ from carom_common.telemetry import metrics
 from carom_common.telemetry.logging import get_logger
 from carom_common.telemetry.trace import trace_id, traceparent_from
 from carom_intake.accepting import Acceptor, message_of, submission_in
-from carom_intake.auth import require
+from carom_intake.auth import Caller, require
 from carom_intake.domain.documents import Record, seed_document, typed_document
 from carom_intake.domain.keys import Scope
 from carom_intake.domain.submission import Submission
 from carom_intake.domain.waits import with_pause
+from carom_intake.explaining import Explainer
 from carom_intake.once import Given, Once, idempotency_key
-from carom_intake.reading import Limits, read_json_body, stored_job
+from carom_intake.reading import Limits, flag_in, read_json_body, refuse_parameters, stored_job
 from carom_intake.waiting import Waiting
 
 log = get_logger()
@@ -31,7 +32,14 @@ class JobRoutes:
     """Submits jobs and shows them."""
 
     def __init__(
-        self, store: Store, acceptor: Acceptor, once: Once, limits: Limits, waiting: Waiting, control: Control
+        self,
+        store: Store,
+        acceptor: Acceptor,
+        once: Once,
+        limits: Limits,
+        waiting: Waiting,
+        control: Control,
+        explainer: Explainer,
     ) -> None:
         self._store = store
         self._acceptor = acceptor
@@ -39,6 +47,7 @@ class JobRoutes:
         self._limits = limits
         self._waiting = waiting
         self._control = control
+        self._explainer = explainer
 
     def routes(self) -> list[Route]:
         return [
@@ -83,10 +92,17 @@ class JobRoutes:
         return await self._show(request, seed_document)
 
     async def show_typed(self, request: Request) -> Response:
-        return await self._show(request, typed_document)
-
-    async def _show(self, request: Request, document: Callable[[Record], bytes]) -> Response:
         caller = require(request, Scope.JOBS_READ)
+        refuse_parameters(request, "explain")
+        if flag_in(request, "explain"):
+            document = await self._explainer.document(request.path_params["job_id"], caller)
+            return Response(document, media_type="application/json")
+        return await self._show(request, typed_document, caller)
+
+    async def _show(
+        self, request: Request, document: Callable[[Record], bytes], caller: Caller | None = None
+    ) -> Response:
+        caller = caller or require(request, Scope.JOBS_READ)
         stored = await stored_job(self._store, request.path_params["job_id"], caller.tenant)
         if self._control.pauses:
             state = with_pause(stored.state, decode_head(stored.job), caller.tenant, self._control.pauses, now_ms())

@@ -42,6 +42,15 @@ class Publisher:
         return self._channel is not None and self._connection is not None and self._connection.usable
 
     @property
+    def unconfirmed(self) -> tuple[int, float]:
+        """How many publishes the broker has not confirmed yet, and for how many seconds the oldest waits."""
+        waiting = self._channel.unconfirmed if self._channel is not None else {}
+        if not waiting:
+            return 0, 0.0
+        _, _, since = next(iter(waiting.values()))
+        return len(waiting), asyncio.get_running_loop().time() - since
+
+    @property
     def state(self) -> str:
         if self._connection is not None and self._connection.blocked:
             return "blocked by the broker (memory or disk alarm)"

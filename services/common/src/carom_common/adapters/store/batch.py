@@ -75,6 +75,11 @@ class Batcher:
         self._sender: asyncio.Task[None] | None = None
         self.healthy = False
 
+    @property
+    def waiting(self) -> int:
+        """Entries that are not on their way yet."""
+        return len(self._waiting)
+
     def register(self, name: str) -> str:
         """Make a script known; returns the SHA to call it by."""
         script = Script(name)

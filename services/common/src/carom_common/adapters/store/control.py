@@ -41,11 +41,15 @@ class Found(NamedTuple):
 
 
 class Live(NamedTuple):
-    """One destination now: calls under way or about to be in all processes, and ms since its circuit opened."""
+    """One destination now: calls under way or about to be in all processes, and ms since its circuit opened.
+
+    `at` is when that was, in Unix milliseconds by the store's clock, which leases run by.
+    """
 
     permits: int
     waiting: int
     opened_ago: int | None
+    at: int
 
 
 class ControlStore:
@@ -121,7 +125,7 @@ class ControlStore:
             number, _, until = value.partition(b":")
             if int(until) > now:
                 counts[name[:1]] += int(number) if name[:1] == b"h" else 1
-        return Live(counts[b"h"], counts[b"w"], None if opened is None else max(0, now - int(float(opened))))
+        return Live(counts[b"h"], counts[b"w"], None if opened is None else max(0, now - int(float(opened))), now)
 
     async def held_for(self, host: str, tenant: str) -> int:
         """Jobs of a tenant for this destination that are held, whatever for; at most 10,000 are counted."""
@@ -139,6 +143,11 @@ class ControlStore:
 
     async def rules(self) -> dict[str, Rule]:
         return {host.decode(): decode_rule(rule) for host, rule in pairs(await self._batcher.run("HGETALL", _RULES))}
+
+    async def rule(self, host: str) -> Rule | None:
+        """What was set for one destination."""
+        found = await self._batcher.run("HGET", _RULES, host)
+        return None if found is None else decode_rule(found)
 
     async def pause(self, pause: Pause) -> None:
         """Begin a pause, unless it is in force already."""

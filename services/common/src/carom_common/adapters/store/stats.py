@@ -143,14 +143,14 @@ class Stats:
         names = ("all", "open", "held", "dead:execute", "dead:callback")
         counts = await asyncio.gather(*(self._batcher.run("ZCARD", index_key(tenant, name)) for name in names))
         kept, waiting, held, dead_execute, dead_callback = map(int, counts)
-        running, lag = await self._told(tenant)
+        running, lag = await self.told(tenant)
         oldest = await self._oldest_ready(tenant, most_read)
         if oldest is None:
             oldest = lag  # so many are not due that those which are were not found: what begins now tells
         return Now(kept, waiting, held, running, dead_execute, dead_callback, oldest)
 
-    async def _told(self, tenant: str) -> tuple[int, int]:
-        """How many calls run, and the longest that one of those that began lately had waited."""
+    async def told(self, tenant: str) -> tuple[int, int]:
+        """How many calls run, and the longest that one of those that began lately had waited, in ms."""
         key, now = f"carom:running:{tenant}", now_ms()
         running = lag = 0
         for process, value in text_fields(await self._batcher.run("HGETALL", key)).items():

@@ -1,7 +1,7 @@
 """Showing jobs, lists of them, and figures."""
 
 from carom_intake.domain.keys import Scope
-from carom_intake.openapi.describing import Answer, Operation
+from carom_intake.openapi.describing import Answer, Operation, Parameter
 from carom_intake.openapi.operations.common import AT, CURSOR, FILTERS, JOB_ID, JOB_ID_EXAMPLE, LIMIT
 from carom_intake.openapi.shapes import listed, ref
 
@@ -24,6 +24,46 @@ _JOB_EXAMPLE = {
     "callback": {"status": "none", "attempts": 0, "lastError": None, "nextAttemptAt": None},
 }
 
+_EXPLAIN = Parameter(
+    "explain",
+    "Say in words where the job is, why it waits and what happens next: `explanation` in the answer.",
+    {"type": "boolean", "default": False},
+)
+_EXPLAINED = _JOB_EXAMPLE | {
+    "status": "waiting",
+    "completedAt": None,
+    "nextAttemptAt": "2026-01-31T09:30:04.000Z",
+    "error": "HTTP 503",
+    "reason": "http-5xx",
+    "headers": {},
+    "payload": None,
+    "redact": [],
+    "sign": False,
+    "callbackUrl": None,
+    "maxRetries": 3,
+    "retryDelay": 1000,
+    "success": {"statuses": ["2xx"]},
+    "timeout": 30000,
+    "retry": {"strategy": "exponential", "maxDelay": 3600000, "jitter": "none", "statuses": [429, "5xx"]},
+    "followRedirects": False,
+    "scheduledAt": None,
+    "earlierAttempts": 0,
+    "generation": 1,
+    "callbackRequest": None,
+    "response": {"status": 503, "body": "busy"},
+    "attemptsLog": [],
+    "explanation": {
+        "code": "waiting-for-retry",
+        "where": "It waits in RabbitMQ, in a delay queue, for attempt 2 of 4.",
+        "why": "Attempt 1 of 4 failed: example.com answered 503.",
+        "next": "Attempt 2 begins at 2026-01-31T09:30:04.000Z, in 3.0 s, not before.",
+        "since": AT,
+        "do": f"POST /api/jobs/{JOB_ID_EXAMPLE}/retry begins it at once.",
+        "asOf": "2026-01-31T09:30:01.000Z",
+        "callback": None,
+    },
+}
+
 OPERATIONS = (
     Operation(
         "GET",
@@ -43,11 +83,11 @@ OPERATIONS = (
         "getJob",
         "looking",
         "Show a job",
-        "The job, its attempts, what comes next, and how its callback goes.",
+        "The job, its attempts, what comes next, and how its callback goes; with `explain=true` in words, too.",
         Scope.JOBS_READ,
-        {200: Answer("The job.", ref("JobDocument"))},
-        (404, 503),
-        (JOB_ID,),
+        {200: Answer("The job.", ref("JobDocument"), _EXPLAINED)},
+        (400, 404, 503),
+        (JOB_ID, _EXPLAIN),
     ),
     Operation(
         "GET",
