@@ -23,7 +23,9 @@ def _accept(world: World, setting: Setting) -> Iterator[Step]:
     first = Message("execute", 1, 1, eta=setting.scheduled)
     if world.intake == "asked":
         if "answer-first" in setting.weak:
-            yield Step("intake answers 202, and publishes later", world._replace(intake="published", facts=Facts((1, 1))))
+            yield Step(
+                "intake answers 202, and publishes later", world._replace(intake="published", facts=Facts((1, 1)))
+            )
         else:
             yield Step("intake publishes", published(world, first)._replace(intake="published"))
     elif world.intake == "published":

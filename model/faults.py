@@ -9,7 +9,7 @@ from model.shapes import GONE, NOBODY, OVER, Left, Memory, Owner, Record, Settin
 
 def time(world: World) -> Iterator[Step]:
     """What comes of itself: an eta, the end of a lease that nobody renews."""
-    for key in dict.fromkeys((m.kind, *m.step) for m in world.ready if m.eta):
+    for key in dict.fromkeys(m.what for m in world.ready if m.eta):
         if key not in world.passed:
             yield Step(f"the eta of {key} comes", world._replace(passed=tuple(sorted((*world.passed, key)))))
     for field, owner in leases(world):
@@ -46,7 +46,9 @@ def _spend(world: World, name: str) -> World:
 
 def _run_out(world: World, field: str, why: str) -> Step:
     assert world.record is not None
-    return Step(f"the {field} runs out: {why}", world._replace(record=world.record._replace(**{field: OVER})))
+    record = world.record
+    record = record._replace(lease=OVER) if field == "lease" else record._replace(callback_lease=OVER)
+    return Step(f"the {field} runs out: {why}", world._replace(record=record))
 
 
 def _crashes(world: World, setting: Setting) -> Iterator[Step]:
@@ -117,7 +119,7 @@ def _losses(world: World) -> Iterator[Step]:
             yield Step("the store loses its last writes", fallen, fault=True, forgets=True)
     if left.retentions and record is not None and record.final and record.callback != "pending":
         busy = any(world.workers) or world.payers or world.outbox or world.intake not in ("answered", "failed")
-        early = all(m.eta and (m.kind, *m.step) not in world.passed for m in world.ready)
+        early = all(m.eta and m.what not in world.passed for m in world.ready)
         if not busy and early and not (record.stale and world.ready):
             over = _spend(world, "retentions")._replace(record=None)
             yield Step("the record's time is over", over, fault=True, forgets=True)

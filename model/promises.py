@@ -14,9 +14,7 @@ class Broken(Exception):
         self.promise = promise
 
 
-def granted(
-    world: World, message: Message, owner: Owner, webhook_id: str, one_result: bool, leased: bool
-) -> Memory:
+def granted(world: World, message: Message, owner: Owner, webhook_id: str, one_result: bool, leased: bool) -> Memory:
     """A claim says 'run': the call may begin now, unless the job is out of time.
 
     `leased`: another process runs, and its lease was in force.
@@ -25,7 +23,7 @@ def granted(
     _, step = memory.holder if message.kind == "execute" else memory.callback_holder
     if leased and step == message.step:
         raise Broken("one at a time", f"{message} began while another process was at it")
-    if message.eta and (message.kind, *message.step) not in world.passed:
+    if message.eta and message.what not in world.passed:
         raise Broken("on time", f"{message} began before its eta")
     if generation < memory.generation:
         raise Broken("stale never runs", f"{message} began, but generation {memory.generation} exists")
@@ -55,7 +53,9 @@ def settled(memory: Memory, message: Message, owner: Owner, anew: bool) -> Memor
     if anew and message.step in memory.settled:
         raise Broken("settled once", f"{owner} settled {message}, which was settled before")
     steps = memory.settled if message.step in memory.settled else tuple(sorted((*memory.settled, message.step)))
-    return memory._replace(settled=steps, **{"holder" if executes else "callback_holder": (NOBODY, ())})
+    if executes:
+        return memory._replace(settled=steps, holder=(NOBODY, ()))
+    return memory._replace(settled=steps, callback_holder=(NOBODY, ()))
 
 
 def remembered(memory: Memory, record: Record | None) -> Memory:

@@ -51,7 +51,7 @@ def steps(world: World, setting: Setting) -> Iterator[Step]:
             yield from _publish(world, setting, place, work, name)
     idle = [place for place, work in enumerate(world.workers) if work is None]
     for message in dict.fromkeys(world.ready):
-        if message.eta and (message.kind, *message.step) not in world.passed and "early" not in setting.weak:
+        if message.eta and message.what not in world.passed and "early" not in setting.weak:
             yield from _hop(world, setting, message)
             continue
         for place, work in enumerate(world.workers):
@@ -147,7 +147,9 @@ def _end_call(world: World, setting: Setting, place: int, work: Work, name: str)
         label = f"{name}'s call of {told(work.message)} ends: {outcome.status}"
         if "publish-first" in setting.weak:
             todo = tuple(next_steps(work.message, outcome, setting))
-            yield Step(f"{label}, not settled", at(world, place, work._replace(at="publish", outcome=outcome, todo=todo)))
+            yield Step(
+                f"{label}, not settled", at(world, place, work._replace(at="publish", outcome=outcome, todo=todo))
+            )
         else:
             yield from _settle(world, setting, place, work, outcome, label)
 

@@ -175,7 +175,9 @@ def release(record: Record | None, kind: str, owner: Owner) -> tuple[Reply, Reco
     return (1,), r._replace(callback_lease=FREE)
 
 
-def act(record: Record | None, name: str, token: int, calls_back: bool, weak: Weak = frozenset()) -> tuple[Reply, Record | None]:
+def act(
+    record: Record | None, name: str, token: int, calls_back: bool, weak: Weak = frozenset()
+) -> tuple[Reply, Record | None]:
     """Replies ('ok', fresh), ('unknown',) or ('refused', why)."""
     r = record
     if r is None:
@@ -196,7 +198,9 @@ def act(record: Record | None, name: str, token: int, calls_back: bool, weak: We
         if r.final:
             return ("refused", "final"), r
         kind = "callback" if calls_back else "news"
-        r = r._replace(status="cancelled", dead=False, eta=False, lease=FREE, stale=stale, owed=(kind, token), acted=token)
+        r = r._replace(
+            status="cancelled", dead=False, eta=False, lease=FREE, stale=stale, owed=(kind, token), acted=token
+        )
         return ("ok", 1), r._replace(callback="pending" if calls_back else "none")
     if name in ("retry", "redrive-execute"):
         if name == "redrive-execute" and not dead:

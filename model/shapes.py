@@ -1,12 +1,14 @@
 """What the state of the model is made of. Everything is a tuple, so that states can be hashed and compared.
 
-0 and () stand for nothing. A message id is the smallest number that nothing refers to; an owner is (worker, message id).
+0 and () stand for nothing. A message id is the smallest number that nothing refers to; an owner is a worker and a
+message id.
 """
 
 from typing import NamedTuple
 
 FINAL = ("completed", "failed", "cancelled", "expired")
 Owner = tuple[int, int]
+Key = tuple[str | int, ...]
 NOBODY: Owner = (0, 0)
 GONE: Owner = (-1, 0)
 """An owner whose process is gone: nobody will have its name again."""
@@ -16,9 +18,10 @@ FREE, HELD, OVER = 0, 1, 2
 
 
 class Message(NamedTuple):
-    """`kind`: execute | callback, and dead-execute | dead-callback for what nobody consumes. `eta`: it must not begin before a time that `World.passed` knows.
+    """`kind`: execute | callback, and dead-execute | dead-callback for what nobody consumes.
 
-    A callback has the outcome that it tells (`status`, `dead`) and how many attempts were made.
+    `eta`: it must not begin before a time that `World.passed` knows. A callback has the outcome that it tells (`status`,
+    `dead`) and how many attempts were made.
     """
 
     kind: str
@@ -39,6 +42,11 @@ class Message(NamedTuple):
         if self.kind == "execute":
             return (self.generation, self.attempt)
         return (self.generation, self.callback_generation, self.callback_attempt)
+
+    @property
+    def what(self) -> Key:
+        """The step, and of what."""
+        return (self.kind, *self.step)
 
 
 class Record(NamedTuple):
@@ -174,7 +182,7 @@ class World(NamedTuple):
     payers: tuple[Payer, ...] = ()
     outbox: tuple[int, ...] = ()
     tokens: int = 0
-    passed: tuple[tuple[int, ...], ...] = ()
+    passed: tuple[Key, ...] = ()
     """The steps whose eta has come."""
     saved: tuple[Record | None, tuple[int, ...], Memory] | None = None
     """What the store falls back to when it loses its last writes."""

@@ -30,8 +30,8 @@ def alone(world: World, setting: Setting) -> Step | None:
 def canonical(world: World) -> World:
     """Of states that differ only in which process is which, one; without etas that nothing waits for."""
     if world.passed:
-        etas = {(m.kind, *m.step) for m in world.ready if m.eta}
-        etas.update((w.message.kind, *w.message.step) for w in world.workers if w is not None and w.message.eta)
+        etas = {m.what for m in world.ready if m.eta}
+        etas.update(w.message.what for w in world.workers if w is not None and w.message.eta)
         if not etas.issuperset(world.passed):
             world = world._replace(passed=tuple(key for key in world.passed if key in etas))
     facts, generation = world.facts, world.memory.generation

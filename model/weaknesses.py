@@ -23,9 +23,17 @@ LOST = "nothing lost"
 WEAKNESSES = (
     _weak("answer-first", "202 before the confirm", LOST, Left(crashes=1)),
     _weak("ack-first", "ack before the next step is confirmed", LOST, Left(crashes=1)),
-    _weak("publish-first", "settle after the next step is out", "one result", Left(stalls=1, copies=1)),
-    _weak("refused-publishes", "a refused settle publishes all the same", "one result", Left(stalls=1, copies=1)),
-    _weak("refused-acked", "a refused settle is acked instead of asking anew", LOST, Left(crashes=1, stalls=1, copies=1)),
+    _weak("publish-first", "settle after the next step is out", "one result", Left(stalls=1, copies=1), attempts=1),
+    _weak(
+        "refused-publishes",
+        "a refused settle publishes all the same",
+        "one result",
+        Left(stalls=1, copies=1),
+        attempts=1,
+    ),
+    _weak(
+        "refused-acked", "a refused settle is acked instead of asking anew", LOST, Left(crashes=1, stalls=1, copies=1)
+    ),
     _weak("leased-acked", "what is leased elsewhere is acked, not put back", LOST, Left(crashes=1)),
     _weak("put-back-id", "what is put back gets another id (ADR 8)", LOST, Left(disconnects=1)),
     _weak("dead-letter", "a spent job is called back, and not dead-lettered", LOST, Left()),
@@ -39,10 +47,22 @@ WEAKNESSES = (
     _weak("rebuild", "a message without a record is dropped", LOST, Left(losses=1)),
     _weak("settle-settled", "a settle does not look at settled attempts", "settled once", Left(stalls=1, copies=1)),
     _weak("settle-final", "a settle does not look at final states", "never back", Left(acts=("cancel",))),
-    _weak("settle-fence", "a settle does not look at who claimed since", "no zombie settles", Left(stalls=1, disconnects=1)),
+    _weak(
+        "settle-fence",
+        "a settle does not look at who claimed since",
+        "no zombie settles",
+        Left(stalls=1, disconnects=1),
+    ),
     _weak("callback-settled", "a callback that is settled is sent again", "settled once", Left(crashes=1)),
-    _weak("callback-fence", "a callback's settle does not look at claims", "no zombie settles", Left(stalls=1, disconnects=1)),
-    _weak("webhook-id", "a redriven callback has another webhook-id", "one webhook-id", Left(acts=("redrive-callback",))),
+    _weak(
+        "callback-fence",
+        "a callback's settle does not look at claims",
+        "no zombie settles",
+        Left(stalls=1, disconnects=1),
+    ),
+    _weak(
+        "webhook-id", "a redriven callback has another webhook-id", "one webhook-id", Left(acts=("redrive-callback",))
+    ),
     _weak("outbox", "an act notes nothing before it publishes", LOST, Left(crashes=1, acts=("cancel",))),
     _weak("entry-late", "the outbox is written after the record", LOST, Left(crashes=1, acts=("cancel",))),
     _weak("paid-first", "the note is taken out before the confirm", LOST, Left(crashes=1, acts=("cancel",))),
