@@ -20,8 +20,8 @@ FREE, HELD, OVER = 0, 1, 2
 class Message(NamedTuple):
     """`kind`: execute | callback, and dead-execute | dead-callback for what nobody consumes.
 
-    `eta`: it must not begin before a time that `World.passed` knows. A callback has the outcome that it tells (`status`,
-    `dead`) and how many attempts were made.
+    `eta`: it must not begin before a time that `World.passed` knows. A callback has the outcome that it tells
+    (`status`, `dead`) and how many attempts were made.
     """
 
     kind: str

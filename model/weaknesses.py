@@ -26,7 +26,7 @@ WEAKNESSES = (
     _weak("publish-first", "settle after the next step is out", "one result", Left(stalls=1, copies=1), attempts=1),
     _weak(
         "refused-publishes",
-        "a refused settle publishes all the same",
+        "a refused settle still publishes",
         "one result",
         Left(stalls=1, copies=1),
         attempts=1,

@@ -38,21 +38,21 @@ class Replay:
             said = await self.run(run)
             assert said is None or said == run.reply, f"{run}: {said}"
         after = step.world
-        run = self.store.batcher.run
+        redis = self.store.batcher.run
         if killed := re.match(r"worker (\d) is (killed|shut down)", step.label):
             self.lives[int(killed[1])] += 1
         elif step.label == "the store saves":
-            self.saved = [await run("DUMP", key) for key in self.keys]
+            self.saved = [await redis("DUMP", key) for key in self.keys]
         elif step.label == "the store loses all data":
-            await run("DEL", *self.keys)
+            await redis("DEL", *self.keys)
         elif step.label == "the store loses its last writes":
-            await run("DEL", *self.keys)
+            await redis("DEL", *self.keys)
             for key, dump in zip(self.keys, self.saved, strict=True):
                 if dump is not None:
-                    await run("RESTORE", key, 0, dump)
+                    await redis("RESTORE", key, 0, dump)
         elif " runs out" in step.label:
             field = "lease" if step.label.startswith("the lease") else "callback_lease"
-            await run("HSET", self.keys[0], field, 1)
+            await redis("HSET", self.keys[0], field, 1)
         record = await self.record()
         assert record == after.record, f"{step.label}:\n the store has {record}\n the model   {after.record}"
 

@@ -30,7 +30,7 @@ def _next(world: World, setting: Setting, rng: random.Random) -> Step | None:
     """Some step, more often one that is no fault. So many faults at once may break promises: that is not asked here."""
     found: list[Step] = []
     try:
-        found.extend(step for step in all_steps(world, setting) if step.world != world)
+        found.extend(step for step in all_steps(world, setting) if step.world != world or step.ran)
     except promises.Broken:
         return None
     calm = [step for step in found if not step.fault]
