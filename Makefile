@@ -56,7 +56,7 @@ faults: $(STAMP) ## the promises while processes and servers die under load, and
 	@$(BIN)/pytest tests/faults tests/properties $(ARGS)
 
 .PHONY: model
-model: $(STAMP) ## search the job protocol's larger configurations, and show what each of its rules is for; 10 minutes
+model: $(STAMP) ## search the job protocol's larger configurations, and show what each of its rules is for; many minutes
 	@$(BIN)/python -m model
 
 .PHONY: e2e

@@ -32,7 +32,11 @@ WEAKNESSES = (
         attempts=1,
     ),
     _weak(
-        "refused-acked", "a refused settle is acked instead of asking anew", LOST, Left(crashes=1, stalls=1, copies=1)
+        "refused-acked",
+        "a refused settle is acked instead of asking anew",
+        LOST,
+        Left(crashes=1, stalls=1, copies=1),
+        attempts=1,
     ),
     _weak("leased-acked", "what is leased elsewhere is acked, not put back", LOST, Left(crashes=1)),
     _weak("put-back-id", "what is put back gets another id (ADR 8)", LOST, Left(disconnects=1)),
