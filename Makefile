@@ -55,6 +55,10 @@ faults: $(STAMP) ## the promises while processes and servers die under load, and
 	@scripts/install-servers --tests
 	@$(BIN)/pytest tests/faults tests/properties $(ARGS)
 
+.PHONY: model
+model: $(STAMP) ## search the job protocol's larger configurations, and show what each of its rules is for; many minutes
+	@$(BIN)/python -m model
+
 .PHONY: e2e
 e2e: $(STAMP) ## the tests on a real Kubernetes (CLUSTER=shared, kind or current: see scripts/e2e)
 	@scripts/e2e $(ARGS)
