@@ -111,7 +111,7 @@ def test_monitors_find_one_service_each(manifests: helm.Manifests, component: st
 def test_the_exporters_of_broker_and_store_are_read(manifests: helm.Manifests) -> None:
     """RabbitMQ's figures of single queues are on a page of their own."""
     queues = {"family": ["queue_coarse_metrics", "queue_consumer_count"]}
-    pages = {
+    pages: dict[str, tuple[int, list[dict[str, Any]]]] = {
         "rabbitmq": (15692, [{"path": "/metrics"}, {"path": "/metrics/detailed", "params": queues}]),
         "redis": (9121, [{"path": "/metrics"}]),
     }

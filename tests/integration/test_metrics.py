@@ -127,7 +127,7 @@ async def test_exemplars_lead_to_the_trace(stack: Stack, api: Api, target: Targe
     found = set()
     for service in stack.services:
         text = (await admin.get(f"{service.admin}/metrics", headers={"Accept": "application/openmetrics-text"})).text
-        for family in parse_openmetrics(text):
+        for family in parse_openmetrics(text):  # type: ignore[no-untyped-call]
             for sample in family.samples:
                 if sample.exemplar is not None and sample.exemplar.labels == {"trace_id": trace}:
                     found.add(family.name)

@@ -77,7 +77,7 @@ async def test_exemplars_are_told_in_openmetrics_only_and_of_sampled_traces_only
     took.observe(0.5, sampled_trace(f"00-{TRACE}-00f067aa0ba902b7-01"))
     answer = await scraped(own, OPENMETRICS)
     assert answer.headers["content-type"].startswith("application/openmetrics-text")
-    [family] = parse_openmetrics(answer.text)
+    [family] = parse_openmetrics(answer.text)  # type: ignore[no-untyped-call]
     told = {sample.labels["le"]: sample.exemplar for sample in family.samples if sample.name.endswith("_bucket")}
     assert told["1.0"].labels == {"trace_id": TRACE}
     assert told["1.0"].value == 0.5
@@ -95,7 +95,8 @@ def test_the_flag_says_whether_a_trace_is_recorded(flags: str, sampled: bool) ->
 async def test_a_service_tells_its_own_metrics_from_the_start(service: Service) -> None:
     registry = CollectorRegistry()
     metrics.begin(service, registry)
-    families = {family.name: family for family in parse_openmetrics((await scraped(registry, OPENMETRICS)).text)}
+    text = (await scraped(registry, OPENMETRICS)).text
+    families = {family.name: family for family in parse_openmetrics(text)}  # type: ignore[no-untyped-call]
     for metric in metrics.CATALOGUE:
         name = metric.name.removesuffix("_total")
         assert (name in families) == (service in metric.by)
