@@ -78,7 +78,7 @@ async def test_every_hop_is_measured_and_told_in_one_event(
 ) -> None:
     before = await read_metrics(admin, *stack.services)
     endpoint = target.endpoint(respond(200, {"n": 1}, delay=0.08))
-    job_id = await api.submit(endpoint.url, target.endpoint().url, payload={"a": "b"}, **FAST)
+    job_id = await api.submit(endpoint.url, target.endpoint().url, method="POST", payload={"a": "b"}, **FAST)
     await api.wait_for_callback(job_id, "delivered")
     [accepted] = await logs.wait_for(event="job_accepted", job_id=job_id)
     [attempt] = await logs.wait_for(event="attempt", job_id=job_id)
