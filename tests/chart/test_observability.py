@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 import yaml
-from prometheus_client import Counter, Gauge, Histogram
 from tests.support import helm
 
 from carom_common.telemetry import metrics
@@ -14,17 +13,11 @@ from carom_common.topology import QUEUES
 
 DASHBOARDS = sorted((helm.CHART / "dashboards").glob("*.json"))
 RULES = sorted((helm.CHART / "rules").glob("*.yaml"))
-SUFFIXES = {Counter: ("_total",), Gauge: ("",), Histogram: ("_bucket", "_sum", "_count")}
 
 
 def series() -> dict[str, set[str]]:
     """Labels by the names that Prometheus stores."""
-    found: dict[str, set[str]] = {}
-    for metric in vars(metrics).values():
-        for kind, suffixes in SUFFIXES.items():
-            if isinstance(metric, kind):
-                found |= {metric._name + suffix: set(metric._labelnames) for suffix in suffixes}
-    return found
+    return {metric.name + suffix: set(metric.label_names) for metric in metrics.CATALOGUE for suffix in metric.suffixes}
 
 
 def alerts() -> list[dict[str, Any]]:
@@ -113,6 +106,30 @@ def test_monitors_find_one_service_each(manifests: helm.Manifests, component: st
     (service,) = [s for s in manifests.all("Service") if selector <= s["metadata"]["labels"].items()]
     assert [port["name"] for port in service["spec"]["ports"]] == ["admin"]
     assert {"name": "admin", "containerPort": 8081} in manifests.container(component)["ports"]
+
+
+def test_the_exporters_of_broker_and_store_are_read(manifests: helm.Manifests) -> None:
+    """RabbitMQ's figures of single queues are on a page of their own."""
+    queues = {"family": ["queue_coarse_metrics", "queue_consumer_count"]}
+    pages: dict[str, tuple[int, list[dict[str, Any]]]] = {
+        "rabbitmq": (15692, [{"path": "/metrics"}, {"path": "/metrics/detailed", "params": queues}]),
+        "redis": (9121, [{"path": "/metrics"}]),
+    }
+    for name, (port, wanted) in pages.items():
+        monitor = manifests.get("ServiceMonitor", f"carom-{name}")
+        assert monitor["metadata"]["labels"]["release"] == "kube-prometheus-stack"
+        common = {"port": "prometheus", "interval": "15s"}
+        assert monitor["spec"]["endpoints"] == [common | page for page in wanted]
+        selector = monitor["spec"]["selector"]["matchLabels"].items()
+        (service,) = [s for s in manifests.all("Service") if selector <= s["metadata"]["labels"].items()]
+        assert {"name": "prometheus", "port": port, "targetPort": "prometheus"} in service["spec"]["ports"]
+        containers = manifests.get("StatefulSet", f"carom-{name}")["spec"]["template"]["spec"]["containers"]
+        assert {"name": "prometheus", "containerPort": port} in [p for c in containers for p in c["ports"]]
+        (_, scraping) = manifests.get("NetworkPolicy", f"carom-{name}")["spec"]["ingress"]
+        assert scraping["ports"] == [{"protocol": "TCP", "port": port}]
+        (peer,) = scraping["from"]
+        assert peer["namespaceSelector"]["matchLabels"] == {"kubernetes.io/metadata.name": "monitoring"}
+    assert manifests.get("ConfigMap", "carom-rabbitmq")["data"]["enabled_plugins"] == "[rabbitmq_prometheus].\n"
 
 
 def test_nothing_of_it_by_default() -> None:

@@ -7,11 +7,15 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping
 from typing import Any
 
 import uvicorn
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, generate_latest
+from prometheus_client.openmetrics import exposition as openmetrics
+from prometheus_client.registry import CollectorRegistry
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
+
+from carom_common.telemetry import metrics
 
 Report = Callable[[], Awaitable[dict[str, Any]]]
 
@@ -30,9 +34,11 @@ class Health:
         self.required = required
         self.draining = False
         self._beats: dict[str, float] = {}
+        metrics.draining.set_function(lambda: self.draining)
 
     def beat(self, loop: str) -> None:
         self._beats[loop] = time.monotonic()
+        metrics.loop_progress.labels(loop).set(time.time())
 
     def ages(self) -> dict[str, float]:
         """Seconds since the last beat of each loop."""
@@ -83,7 +89,7 @@ def _is_loopback(host: str) -> bool:
     return (mapped or address).is_loopback
 
 
-def admin_app(health: Health, report: Report | None = None) -> Starlette:
+def admin_app(health: Health, report: Report | None = None, registry: CollectorRegistry = REGISTRY) -> Starlette:
     """`report` is what `/debug/tasks` shows."""
 
     async def livez(_: Request) -> Response:
@@ -96,8 +102,11 @@ def admin_app(health: Health, report: Report | None = None) -> Starlette:
             return JSONResponse({"ready": status == 200, **health.state()}, status)
         return PlainTextResponse("ok\n" if status == 200 else "not ready\n", status)
 
-    async def metrics(_: Request) -> Response:
-        return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
+    async def exposition(request: Request) -> Response:
+        if "application/openmetrics-text" in request.headers.get("accept", ""):  # with exemplars, which text has not
+            text = openmetrics.generate_latest(registry)  # type: ignore[no-untyped-call]
+            return Response(text, media_type=openmetrics.CONTENT_TYPE_LATEST)
+        return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
 
     async def debug_tasks(request: Request) -> Response:
         if not from_within(request):
@@ -105,7 +114,7 @@ def admin_app(health: Health, report: Report | None = None) -> Starlette:
         assert report is not None
         return JSONResponse(await report(), headers={"Cache-Control": "no-store"})
 
-    routes = [Route("/livez", livez), Route("/readyz", readyz), Route("/metrics", metrics)]
+    routes = [Route("/livez", livez), Route("/readyz", readyz), Route("/metrics", exposition)]
     return Starlette(routes=[*routes, Route("/debug/tasks", debug_tasks)] if report is not None else routes)
 
 

@@ -1,7 +1,7 @@
 """What a consuming process has in hand, for `/debug/tasks`: its deliveries, and the destinations that they are for."""
 
 import asyncio
-from time import monotonic
+from time import perf_counter
 from typing import Any
 
 from carom_common.gate import Gate
@@ -15,12 +15,12 @@ MAX_HOSTS = 100
 
 def deliveries(work_loop: WorkLoop[M], gate: Gate[Work[M]]) -> dict[str, Any]:
     """How many are where, and what is known of each; what runs comes first, and of that what runs longest."""
-    now = monotonic()  # the loop's clock too, and not as old as its last turn
+    now = perf_counter()
     places = work_loop.in_hand() | {"waiting at the gate": gate.waiting_here()}
     shown = [
         _delivery(work, place, now)
         for place, found in places.items()
-        for work in sorted(found, key=lambda work: work.arrived)[:MAX_DELIVERIES]
+        for work in sorted(found, key=lambda work: work.marks.arrived)[:MAX_DELIVERIES]
     ]
     return {
         "slots": work_loop.slots,
@@ -38,7 +38,7 @@ def _delivery(work: Work[Any], place: str, now: float) -> dict[str, Any]:
         "attempt": work.message.number,
         "queue": work.delivery.queue,
         "place": place,
-        "seconds": round(now - work.arrived, 3),
+        "seconds": round(now - work.marks.arrived, 3),
         "step": work.step if running else None,
         "stepSeconds": round(now - work.step_at, 3) if running else None,
         "leaseRenewedSecondsAgo": round(now - work.renewed_at, 3) if work.leased else None,

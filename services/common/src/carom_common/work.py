@@ -2,12 +2,13 @@
 
 import asyncio
 from collections.abc import Callable
-from time import monotonic
+from time import perf_counter
 from typing import Generic, Protocol, TypeVar
 
 from carom_common.adapters.amqp.consumer import Delivery
 from carom_common.adapters.store.store import Lease, Renewal
 from carom_common.passes import Pass
+from carom_common.telemetry.marks import Marks
 
 
 class Timed(Protocol):
@@ -16,11 +17,13 @@ class Timed(Protocol):
     @property
     def job_id(self) -> str: ...
     @property
-    def eta(self) -> int: ...
-    @property
     def tenant(self) -> str: ...
     @property
     def generation(self) -> int: ...
+    @property
+    def eta(self) -> int: ...
+    @property
+    def traceparent(self) -> str: ...
     @property
     def number(self) -> int:
         """Which attempt the message is for."""
@@ -36,13 +39,13 @@ class Work(Generic[M]):
         "_cancelled",
         "_copies",
         "answered",
-        "arrived",
         "calling",
         "crash_loop",
         "delivery",
         "gate_pass",
         "lease",
         "leased",
+        "marks",
         "message",
         "on_called",
         "renewed_at",
@@ -54,7 +57,7 @@ class Work(Generic[M]):
     def __init__(self, message: M, delivery: Delivery, process: str) -> None:
         self.message = message
         self.delivery = delivery
-        self.arrived = asyncio.get_running_loop().time()
+        self.marks = Marks()
         self.lease = Lease(message.job_id, delivery.message_id, f"{process}/{delivery.message_id}")
         self.leased = False
         self.calling = False
@@ -67,19 +70,24 @@ class Work(Generic[M]):
         self.step = ""
         """Which of the steps it is in, since `step_at`; empty before the first."""
         self.step_at = self.renewed_at = 0.0
-        """By `time.monotonic`, which costs half of what asking the loop does."""
+        """By `time.perf_counter`, as the marks are."""
         self._copies: tuple[Delivery, ...] = ()
         self._cancelled = False
 
     def enter(self, step: str) -> None:
         """Note where it is, for who looks at the process."""
         self.step = step
-        self.step_at = monotonic()
+        self.step_at = perf_counter()
 
     def called(self) -> None:
         """The call is over: its destination may take another, while this one is settled and published."""
         if self.on_called is not None:
             self.on_called(self)
+
+    def retried(self) -> None:
+        """Its call is to be made again: counted where retries storm at one host."""
+        if self.gate_pass is not None:
+            self.gate_pass.host.retries += 1
 
     @property
     def alive(self) -> bool:
