@@ -3,7 +3,6 @@
 from pathlib import Path
 from typing import Any
 
-from prometheus_client import Counter, Gauge, Histogram
 from pydantic import SecretStr
 
 from asyncapi import asyncapi_page
@@ -11,7 +10,7 @@ from carom_callback.settings import CallbackSettings
 from carom_common.egress_settings import EgressSettings, OutboundSettings
 from carom_common.settings import Settings, variable
 from carom_common.signing import PublishingSettings, SigningSettings
-from carom_common.telemetry import metrics
+from carom_common.telemetry.metrics import CATALOGUE
 from carom_executor.settings import ExecutorSettings
 from carom_intake.settings import IntakeSettings
 
@@ -25,11 +24,14 @@ the variable. Written by `make docs` from the settings classes; do not edit.
 
 METRICS_HEAD = """# Metrics
 
-Served on `/metrics` of each service's admin port. Labels are bounded: no URL, host, routing key or id.
-Written by `make docs` from `carom_common/telemetry/metrics.py`; do not edit.
+Served on `/metrics` of each service's admin port, as text, or as OpenMetrics (with trace ids as exemplars) to who asks
+for that. Labels are bounded: no URL, host, tenant, routing key or id. Counters and histograms are there from the
+start, at 0, gauges once they are known. What is in no list counts as `other`. Times are in seconds. Beside these there
+are `process_*` and `python_*`.
+Written by `make docs` from `carom_common/telemetry/metrics`; do not edit.
 
-| metric | kind | labels | meaning |
-|---|---|---|---|
+| metric | kind | labels | told by | meaning | when it is high |
+|---|---|---|---|---|---|
 """
 
 GROUPS: tuple[tuple[str, type[Settings], tuple[type[Settings], ...]], ...] = (
@@ -78,13 +80,12 @@ def _range(field: Any) -> str:
 
 
 def metrics_page() -> str:
-    """One row a metric, in the order of the module."""
+    """One row a metric, in the order of the catalogue."""
     rows = []
-    for metric in vars(metrics).values():
-        if isinstance(metric, Counter | Gauge | Histogram):
-            name = metric._name + ("_total" if isinstance(metric, Counter) else "")
-            labels = ", ".join(f"`{label}`" for label in metric._labelnames) or "none"
-            rows.append(f"| `{name}` | {type(metric).__name__.lower()} | {labels} | {metric._documentation} |")
+    for metric in CATALOGUE:
+        labels = ", ".join(f"`{label}`" for label in metric.label_names) or "none"
+        told = "all" if len(metric.by) == 3 else ", ".join(metric.by)
+        rows.append(f"| `{metric.name}` | {metric.kind} | {labels} | {told} | {metric.meaning} | {metric.high} |")
     return METRICS_HEAD + "\n".join(rows) + "\n"
 
 

@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 import yaml
-from prometheus_client import Counter, Gauge, Histogram
 from tests.support import helm
 
 from carom_common.telemetry import metrics
@@ -14,17 +13,11 @@ from carom_common.topology import QUEUES
 
 DASHBOARDS = sorted((helm.CHART / "dashboards").glob("*.json"))
 RULES = sorted((helm.CHART / "rules").glob("*.yaml"))
-SUFFIXES = {Counter: ("_total",), Gauge: ("",), Histogram: ("_bucket", "_sum", "_count")}
 
 
 def series() -> dict[str, set[str]]:
     """Labels by the names that Prometheus stores."""
-    found: dict[str, set[str]] = {}
-    for metric in vars(metrics).values():
-        for kind, suffixes in SUFFIXES.items():
-            if isinstance(metric, kind):
-                found |= {metric._name + suffix: set(metric._labelnames) for suffix in suffixes}
-    return found
+    return {metric.name + suffix: set(metric.label_names) for metric in metrics.CATALOGUE for suffix in metric.suffixes}
 
 
 def alerts() -> list[dict[str, Any]]:

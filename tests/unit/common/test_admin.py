@@ -4,6 +4,7 @@ import asyncio
 
 import httpx
 import pytest
+from prometheus_client import CollectorRegistry
 
 from carom_common import admin
 from carom_common.admin import Health, admin_app
@@ -48,7 +49,10 @@ async def test_readiness_needs_what_is_required_and_ends_with_the_drain() -> Non
 
 
 async def test_metrics_are_in_the_text_format() -> None:
-    async with client(Health({}, frozenset())) as admin_port:
+    registry = CollectorRegistry()
+    metrics.begin("intake", registry)
+    app = admin_app(Health({}, frozenset()), registry)
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://admin") as admin_port:
         answer = await admin_port.get("/metrics")
     assert answer.headers["content-type"].startswith("text/plain")
-    assert f"{metrics.jobs_submitted._name}_total" in answer.text
+    assert f"{metrics.jobs_submitted.name} 0.0" in answer.text

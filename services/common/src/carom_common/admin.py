@@ -5,7 +5,9 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 
 import uvicorn
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, generate_latest
+from prometheus_client.openmetrics import exposition as openmetrics
+from prometheus_client.registry import CollectorRegistry
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
@@ -47,7 +49,7 @@ class EmbeddedServer(uvicorn.Server):
         yield
 
 
-def admin_app(health: Health) -> Starlette:
+def admin_app(health: Health, registry: CollectorRegistry = REGISTRY) -> Starlette:
     async def livez(_: Request) -> Response:
         stalled = health.stalled()
         return PlainTextResponse(f"stalled: {', '.join(stalled)}\n" if stalled else "ok\n", 503 if stalled else 200)
@@ -58,8 +60,11 @@ def admin_app(health: Health) -> Starlette:
             return JSONResponse({"ready": status == 200, **health.state()}, status)
         return PlainTextResponse("ok\n" if status == 200 else "not ready\n", status)
 
-    async def metrics(_: Request) -> Response:
-        return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
+    async def metrics(request: Request) -> Response:
+        if "application/openmetrics-text" in request.headers.get("accept", ""):  # with exemplars, which text has not
+            text = openmetrics.generate_latest(registry)  # type: ignore[no-untyped-call]
+            return Response(text, media_type=openmetrics.CONTENT_TYPE_LATEST)
+        return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
 
     return Starlette(routes=[Route("/livez", livez), Route("/readyz", readyz), Route("/metrics", metrics)])
 

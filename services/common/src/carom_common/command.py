@@ -10,6 +10,7 @@ from carom_common.adapters.amqp.declare import Topology
 from carom_common.runtime import run_service
 from carom_common.settings import Settings, broker_tls, load_settings
 from carom_common.telemetry.logging import get_logger
+from carom_common.telemetry.metrics import Service
 
 S = TypeVar("S", bound=Settings)
 
@@ -19,7 +20,7 @@ log = get_logger()
 
 
 def main(
-    name: str,
+    name: Service,
     kind: type[S],
     serve: Callable[[S, asyncio.Event], Coroutine[Any, Any, None]],
     tools: Mapping[str, Tool] | None = None,

@@ -17,7 +17,9 @@ from carom_common.admin import Health
 from carom_common.contracts.sealing import Vault, parse_sealing_keys
 from carom_common.domain.redaction import also_secret
 from carom_common.settings import Settings
+from carom_common.telemetry import metrics
 from carom_common.telemetry.logging import configure_logging, get_logger
+from carom_common.telemetry.metrics import Service
 
 WATCH_SECONDS = 1.0
 BACKLOG = 4096
@@ -39,10 +41,11 @@ def process_token() -> str:
     return f"{socket.gethostname()[:40]}-{os.urandom(4).hex()}"
 
 
-def run_service(name: str, settings: Settings, serve: Callable[[asyncio.Event], Coroutine[Any, Any, None]]) -> None:
+def run_service(name: Service, settings: Settings, serve: Callable[[asyncio.Event], Coroutine[Any, Any, None]]) -> None:
     """Run `serve(stop)` until it returns; SIGTERM and SIGINT set `stop`. A second signal ends the process at once."""
     configure_logging(name, settings.log_level, settings.log_format)
     also_secret(settings.sensitive_headers)
+    metrics.begin(name)
     # libuv resolves names on four threads unless told otherwise: a few slow names would hold up all others.
     os.environ.setdefault("UV_THREADPOOL_SIZE", "64")
     # Start-up objects live as long as the process: the collector need not look at them again.
