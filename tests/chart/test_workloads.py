@@ -74,6 +74,7 @@ OTHERS: dict[str, Any] = {
         "adminPort": 9091,
         "logLevel": "debug",
         "logFormat": "console",
+        "logSample": 0.25,
         "sensitiveHeaders": ["X-Customer", "X-Internal-*"],
         "retention": 2_000_000,
         "deadRetention": 30_000_000,

@@ -16,24 +16,64 @@ def test_generated_pages_are_fresh(name: str) -> None:
     assert (REFERENCE / name).read_text() == PAGES[name](), "run: make docs"
 
 
-def events_in_code() -> set[str]:
-    found = set()
-    for path in (ROOT / "services").rglob("*.py"):
-        for node in ast.walk(ast.parse(path.read_text())):
-            if not isinstance(node, ast.Call) or not node.args or not isinstance(node.args[0], ast.Constant):
-                continue
-            called = node.func
-            logs = isinstance(called, ast.Attribute) and isinstance(called.value, ast.Name) and called.value.id == "log"
-            if logs or (isinstance(called, ast.Name) and called.id == "report"):
-                found.add(str(node.args[0].value))
+def events_in_code() -> dict[str, set[str]]:
+    """The fields of every event that a service logs, by its name."""
+    trees = [ast.parse(path.read_text()) for path in (ROOT / "services").rglob("*.py")]
+    functions = {node.name: node for tree in trees for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)}
+    found: dict[str, set[str]] = {}
+    for node in (node for tree in trees for node in ast.walk(tree)):
+        if not isinstance(node, ast.Call) or not node.args or not isinstance(node.args[0], ast.Constant):
+            continue
+        called = node.func
+        logs = isinstance(called, ast.Attribute) and isinstance(called.value, ast.Name) and called.value.id == "log"
+        if logs or (isinstance(called, ast.Name) and called.id == "report"):
+            fields = found.setdefault(str(node.args[0].value), set())
+            fields |= {keyword.arg for keyword in node.keywords if keyword.arg}
+            for keyword in node.keywords:
+                if keyword.arg is None:
+                    fields |= keys_of(keyword.value, functions)
+            if isinstance(called, ast.Attribute) and called.attr == "exception":
+                fields.add("exception")
     return found
 
 
-def test_every_event_is_documented_and_every_documented_event_exists() -> None:
+def keys_of(value: ast.AST, functions: dict[str, ast.FunctionDef]) -> set[str]:
+    """The keys of what is spread into a call: of dictionaries in it, and of those that functions called in it make."""
+    found = set()
+    for node in ast.walk(value):
+        if isinstance(node, ast.Dict):
+            found |= {key.value for key in node.keys if isinstance(key, ast.Constant)}
+        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in functions:
+            body = functions[node.func.attr].body
+            found |= {key for statement in body for key in keys_of(statement, {**functions, node.func.attr: NOTHING})}
+        elif isinstance(node, ast.Attribute) and node.attr == "told":  # carom_common.telemetry.logging.sampling
+            found.add("sample_rate")
+    return found
+
+
+NOTHING = ast.parse("def nothing(): ...").body[0]
+
+
+def documented_events() -> dict[str, set[str]]:
     page = (REFERENCE / "events.md").read_text()
-    documented = set(re.findall(r"^\| `(\w+)` \|", page, re.MULTILINE))
-    assert events_in_code() == documented
+    rows = [line.split(" | ") for line in page.splitlines() if re.match(r"\| `\w+` \| [a-z, ]+ \|", line)]
+    listed = page[page.index("## Fields of every call") : page.index("## The audit trail")]
+    shared = {name for names in re.findall(r"^- (`[^:]*):", listed, re.MULTILINE) for name in names.split(", ")}
+    every_call = {name.strip("`") for name in shared}
+    found = {}
+    for name, _level, fields, *_ in rows:
+        named = set(re.findall(r"`(\w+)`", fields))
+        found[name.strip("|` ")] = named | (every_call if "#fields-of-every-call" in fields else set())
+    return found
+
+
+def test_every_event_is_documented_with_its_fields_and_every_documented_event_exists() -> None:
+    documented, found = documented_events(), events_in_code()
+    assert documented.keys() == found.keys()
     assert len(documented) > 15
+    assert {name: sorted(fields) for name, fields in documented.items()} == {
+        name: sorted(fields) for name, fields in found.items()
+    }
 
 
 def test_every_setting_of_compose_is_documented() -> None:

@@ -19,7 +19,8 @@ from carom_common.domain.signatures import Signer
 from carom_common.passes import Place
 from carom_common.steps import FourSteps, Publish
 from carom_common.telemetry import metrics
-from carom_common.telemetry.logging import get_logger
+from carom_common.telemetry.logging import get_logger, sampling
+from carom_common.telemetry.marks import sampled_trace
 from carom_common.telemetry.trace import trace_id
 from carom_common.topology import (
     CALLBACK_KEY,
@@ -33,6 +34,10 @@ from carom_common.work import Work
 log = get_logger()
 
 _outcomes = {name: metrics.callbacks.labels(name) for name in ("delivered", "retried", "exhausted", "gone", "refused")}
+_callback_seconds = metrics.callback_seconds.labels()
+_delivery_seconds = metrics.callback_delivery_seconds.labels()
+_end_to_end_seconds = metrics.end_to_end_seconds.labels()
+_refusals = {by: metrics.egress_refusals.labels("callback", by) for by in ("address", "rules")}
 
 
 def place(message: CallbackMessage) -> Place:
@@ -87,10 +92,10 @@ class CallbackSteps(FourSteps[CallbackMessage, domain.Decision]):
         await self._callbacks.release(work.message, work.lease)
 
     async def call(self, work: Work[CallbackMessage]) -> domain.Decision:
-        message = work.message
+        message, marks = work.message, work.marks
+        trace = sampled_trace(message.traceparent)
         if work.crash_loop:
             decision = domain.crash_loop(message)
-            status = None
         else:
             target = message.job.calls_back
             assert target is not None  # or nobody publishes a callback
@@ -99,40 +104,67 @@ class CallbackSteps(FourSteps[CallbackMessage, domain.Decision]):
             timeout = self._timeout if target.timeout is None else target.timeout / 1000
             rules = self._rules.of(message.tenant)
             hosts = rules.callbacks
+            marks.sent = len(body)
             request = OutboundRequest(target.method, target.url, headers, body, timeout, hosts=hosts)
             started = time.perf_counter()
             # Once more, after intake: the job may be older than the rules.
             why = rules.headers.first(target.headers, hosts) if target.headers else None
-            decision, status = await self._send(work, request) if why is None else (self._refused(message, why), None)
-            metrics.callback_seconds.observe(time.perf_counter() - started)
+            decision = await self._send(work, request) if why is None else self._refused(message, why)
+            marks.call = time.perf_counter() - started
+            _callback_seconds.observe(marks.call, trace)
         _outcomes[decision.outcome].inc()
-        report = log.info if decision.status == "delivered" else log.warning
+        if decision.outcome == "retried":
+            work.retried()
+        elif decision.outcome == "delivered" and message.event == "final" and message.callback_generation == 1:
+            now = now_ms()
+            _delivery_seconds.observe(max(0, now - message.completed_at) / 1000, trace)
+            if message.generation == 1:  # who redrives a job did so when they pleased
+                _end_to_end_seconds.observe(max(0, now - message.created_at) / 1000, trace)
+        return decision
+
+    def due(self, work: Work[CallbackMessage]) -> int:
+        message = work.message
+        if message.eta:
+            return message.eta
+        return message.completed_at if message.callback_attempt == 1 and message.callback_generation == 1 else 0
+
+    def tell(self, work: Work[CallbackMessage], outcome: domain.Decision) -> None:
+        message, marks = work.message, work.marks
+        ordinary = outcome.status == "delivered" and marks.published > 0
+        if ordinary and not sampling.keeps(message.job_id):
+            return
+        report = log.info if ordinary else log.warning
         report(
             "callback",
             job_id=message.job_id,
             attempt=message.callback_attempt,
-            outcome=decision.outcome,
-            status=status,
+            outcome=outcome.outcome,
+            status=marks.status,
+            tells=message.event,
             trace_id=trace_id(message.traceparent),
-            **({"error": decision.error} if decision.error else {}),
-            **({"retry_in_ms": decision.wait} if decision.eta else {}),
+            **self.facts(work),
+            **(sampling.told if ordinary else {}),
+            **({"error": outcome.error} if outcome.error else {}),
+            **({"retry_in_ms": outcome.wait} if outcome.eta else {}),
         )
-        return decision
 
     def _refused(self, message: CallbackMessage, why: str) -> domain.Decision:
+        _refusals["rules"].inc()
         error = f"refused by the egress rules: {why}"
         return domain.judge_failure(message, error, False, self._delays, now_ms())
 
-    async def _send(self, work: Work[CallbackMessage], request: OutboundRequest) -> tuple[domain.Decision, int | None]:
-        message = work.message
+    async def _send(self, work: Work[CallbackMessage], request: OutboundRequest) -> domain.Decision:
+        message, marks = work.message, work.marks
         try:
             response = await self._egress.send(request)
         except EgressError as error:
+            if error.reason == "refused":
+                _refusals[error.by].inc()
             work.answered = tells_presence(error.reason)
-            return domain.judge_failure(message, str(error), error.retryable, self._delays, now_ms()), None
-        work.answered = True
+            return domain.judge_failure(message, str(error), error.retryable, self._delays, now_ms())
+        work.answered, marks.status, marks.received = True, response.status, len(response.body)
         retry_after = response.headers.get("retry-after")
-        return domain.judge_answer(message, response.status, retry_after, self._delays, now_ms()), response.status
+        return domain.judge_answer(message, response.status, retry_after, self._delays, now_ms())
 
     def home(self, work: Work[CallbackMessage]) -> str:
         return CALLBACK_KEY

@@ -13,6 +13,8 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
+from carom_common.telemetry import metrics
+
 STALL_SECONDS = 20.0
 """How long a loop may go without progress before `/livez` fails and the kubelet restarts the pod."""
 
@@ -25,9 +27,11 @@ class Health:
         self.required = required
         self.draining = False
         self._beats: dict[str, float] = {}
+        metrics.draining.set_function(lambda: self.draining)
 
     def beat(self, loop: str) -> None:
         self._beats[loop] = time.monotonic()
+        metrics.loop_progress.labels(loop).set(time.time())
 
     def stalled(self) -> list[str]:
         oldest = time.monotonic() - STALL_SECONDS
@@ -60,13 +64,13 @@ def admin_app(health: Health, registry: CollectorRegistry = REGISTRY) -> Starlet
             return JSONResponse({"ready": status == 200, **health.state()}, status)
         return PlainTextResponse("ok\n" if status == 200 else "not ready\n", status)
 
-    async def metrics(request: Request) -> Response:
+    async def exposition(request: Request) -> Response:
         if "application/openmetrics-text" in request.headers.get("accept", ""):  # with exemplars, which text has not
             text = openmetrics.generate_latest(registry)  # type: ignore[no-untyped-call]
             return Response(text, media_type=openmetrics.CONTENT_TYPE_LATEST)
         return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
 
-    return Starlette(routes=[Route("/livez", livez), Route("/readyz", readyz), Route("/metrics", metrics)])
+    return Starlette(routes=[Route("/livez", livez), Route("/readyz", readyz), Route("/metrics", exposition)])
 
 
 def admin_server(health: Health, host: str, port: int) -> EmbeddedServer:

@@ -15,10 +15,12 @@ from carom_common.adapters.store.control import ControlStore
 from carom_common.adapters.store.store import Store
 from carom_common.admin import Health, admin_server
 from carom_common.control import Control
+from carom_common.expiry import watch_certificates
 from carom_common.gate import Gate
 from carom_common.passes import Place
-from carom_common.runtime import background, listen, process_token, vault_of, watch
+from carom_common.runtime import background, listen, measure_lag, process_token, vault_of, watch
 from carom_common.settings import Settings, broker_tls, rule_book, store_tls
+from carom_common.telemetry import metrics
 from carom_common.telemetry.logging import get_logger
 from carom_common.work import M, Steps, Work
 from carom_common.workloop import WorkLoop
@@ -78,6 +80,8 @@ async def consume_until(
         "store": lambda: store.state,
     }
     health = Health(checks, required=frozenset({"broker", "consumer"}))
+    metrics.consumer_up.set_function(lambda: consumer.consuming)
+    metrics.consumer_paused.set_function(lambda: consumer.paused)
 
     def on_pause(paused: bool) -> None:
         consumer.paused = paused and limits.limited
@@ -98,6 +102,8 @@ async def consume_until(
         admin.serve(sockets=[listen(settings.host, settings.admin_port, "the admin port")]),
         publisher.run(),
         watch(store, health),
+        measure_lag(),
+        watch_certificates(settings),
         work.keep_leases(lambda: health.beat("leases")),
         work.look_for_room(),
         control.run(),

@@ -64,6 +64,7 @@ class Gate(Generic[W]):
         self.on_hold: Callable[[W, Hold], None] = lambda work, hold: None
         metrics.gate_waiting.set_function(lambda: self._waiting)
         metrics.circuit_open.set_function(self._registry.open_circuits)
+        metrics.destinations.set_function(lambda: len(self._registry))
 
     def admit(self, work: W) -> Hold | bool:
         """True: it has its pass and begins now. False: it waits here. Returns at once."""
@@ -237,6 +238,7 @@ class Gate(Generic[W]):
                 self._tick(host, now)
             self._pump_room()
             self._registry.forget_idle()
+            self._registry.look_for_storms(now)
 
     def _tick(self, host: Host[W], now: float) -> None:
         if self._control.store.healthy:  # to hold takes the store too

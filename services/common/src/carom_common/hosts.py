@@ -38,6 +38,7 @@ class Host(Generic[W]):
         "proven_at",
         "rate_again",
         "refused",
+        "retries",
         "running",
         "seconds",
         "tokens",
@@ -71,6 +72,8 @@ class Host(Generic[W]):
         self.ask_again = self.rate_again = 0.0
         self.refused = False
         """The store had fewer permits than were asked for."""
+        self.retries = 0
+        """Calls to be made again, since the registry looked last."""
         self.tokens = 0
         self.tokens_at = 0.0
         self.probe_ready = False

@@ -6,8 +6,15 @@ from typing import Generic, TypeVar
 
 from carom_common.control import Control
 from carom_common.hosts import Host
+from carom_common.telemetry import metrics
+from carom_common.telemetry.logging import get_logger
 
 MAX_IDLE_HOSTS = 20_000
+STORM_SECONDS = 15.0
+"""How long retries are counted before the destination with the most of them is told."""
+STORM_PER_SECOND = 2.0
+
+log = get_logger()
 
 W = TypeVar("W")
 
@@ -20,8 +27,12 @@ class Registry(Generic[W]):
         self._on_mended = on_mended
         self._hosts: dict[str, Host[W]] = {}
         self._loop = asyncio.get_running_loop()
+        self._looked_at = self._loop.time()
         control.on_opened, control.on_closed, control.on_proven = self._opened, self._closed, self._proven
         control.on_change = self._changed
+
+    def __len__(self) -> int:
+        return len(self._hosts)
 
     def of(self, name: str) -> Host[W]:
         host = self._hosts.get(name)
@@ -40,6 +51,20 @@ class Registry(Generic[W]):
     def open_circuits(self) -> int:
         now = self._loop.time()
         return sum(host.circuit.state(now) != "closed" for host in self._hosts.values())
+
+    def look_for_storms(self, now: float) -> None:
+        """Tell, four times a minute, how many calls are to be made again at the destination with the most of them."""
+        if (passed := now - self._looked_at) < STORM_SECONDS:
+            return
+        self._looked_at = now
+        worst, most = "", 0
+        for host in self._hosts.values():
+            if host.retries > most:
+                worst, most = host.name, host.retries
+            host.retries = 0
+        metrics.destination_retries.set(most / passed)
+        if most / passed >= STORM_PER_SECOND:
+            log.warning("retries_storming", host=worst, per_second=round(most / passed, 1))
 
     def _opened(self, name: str, ago_ms: int) -> None:
         host, now = self.of(name), self._loop.time()

@@ -6,6 +6,7 @@ import os
 import signal
 import socket
 import sys
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager
 from typing import Any
@@ -22,6 +23,7 @@ from carom_common.telemetry.logging import configure_logging, get_logger
 from carom_common.telemetry.metrics import Service
 
 WATCH_SECONDS = 1.0
+LAG_SECONDS = 0.25
 BACKLOG = 4096
 
 log = get_logger()
@@ -30,6 +32,7 @@ log = get_logger()
 def vault_of(settings: Settings) -> Vault:
     """What seals jobs and responses at rest; told loudly where nothing does."""
     vault = Vault(parse_sealing_keys(settings.encryption_keys.get_secret_value()))
+    metrics.encryption.set(vault.seals)
     if not vault.seals:
         reason = "CAROM_ENCRYPTION_KEYS is empty: RabbitMQ and Redis keep payloads, headers and responses in clear"
         log.warning("encryption_off", reason=reason)
@@ -43,7 +46,7 @@ def process_token() -> str:
 
 def run_service(name: Service, settings: Settings, serve: Callable[[asyncio.Event], Coroutine[Any, Any, None]]) -> None:
     """Run `serve(stop)` until it returns; SIGTERM and SIGINT set `stop`. A second signal ends the process at once."""
-    configure_logging(name, settings.log_level, settings.log_format)
+    configure_logging(name, settings.log_level, settings.log_format, settings.log_sample)
     also_secret(settings.sensitive_headers)
     metrics.begin(name)
     # libuv resolves names on four threads unless told otherwise: a few slow names would hold up all others.
@@ -108,11 +111,20 @@ def listen(host: str, port: int, what: str) -> socket.socket:
     return sock
 
 
+async def measure_lag() -> None:
+    """See how late the event loop wakes a sleeper; never returns."""
+    lag = metrics.loop_lag_seconds.labels()
+    while True:
+        asleep = time.perf_counter()
+        await asyncio.sleep(LAG_SECONDS)
+        lag.observe(max(0.0, time.perf_counter() - asleep - LAG_SECONDS))
+
+
 async def watch(store: Store, health: Health) -> None:
     """Beat for the event loop, and keep asking the store so that its state is known without traffic."""
     last = ""
     while True:
-        health.beat("event loop")
+        health.beat("event-loop")
         try:
             async with asyncio.timeout(5):
                 await store.probe()

@@ -100,6 +100,13 @@ class Settings(BaseSettings):
     log_format: LogFormat = Field(
         "auto", description="`json`, `console`, or `auto`: readable on a terminal, else JSON."
     )
+    log_sample: float = Field(
+        1.0,
+        gt=0,
+        le=1,
+        description="Share of jobs whose ordinary events (accepted, attempt, callback; each without trouble) are "
+        "logged, the same jobs in all services. Warnings and errors always are.",
+    )
     sensitive_headers: Annotated[NameList, AfterValidator(_check_headers)] = Field(
         (),
         description="Headers that are shown as `[redacted]` beside the known ones (`Authorization`, `Cookie`, "

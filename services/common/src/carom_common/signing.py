@@ -8,6 +8,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, model_va
 
 from carom_common.domain.signatures import EVERYBODY, InvalidKeys, Signer, Signers, parse_signers, signer_in, signer_of
 from carom_common.settings import Settings
+from carom_common.telemetry import metrics
 from carom_common.telemetry.logging import get_logger
 
 WATCH_SECONDS = 1.0
@@ -68,6 +69,7 @@ class SigningKeys:
         if self._path is not None:
             self._seen, found = _read(self._path)
             self._signers = self._all(found)
+            metrics.file_rejected.labels("signing-keys").set(0)
 
     def of(self, tenant: str) -> Signer | None:
         """All keys of a tenant, public ones alone included."""
@@ -98,8 +100,10 @@ class SigningKeys:
             found = parse_signers(seen)
             self._signers = self._all(found)
         except InvalidKeys as error:
+            metrics.file_rejected.labels("signing-keys").set(1)
             log.error("signing_keys_rejected", reason=str(error), kept=len(self._signers))
         else:
+            metrics.file_rejected.labels("signing-keys").set(0)
             log.info("signing_keys_loaded", tenants=len(found))
 
     def _all(self, found: dict[str, Signer]) -> Signers:

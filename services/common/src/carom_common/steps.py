@@ -6,7 +6,8 @@ A crash between any two of them is repaired by the redelivery, see ARCHITECTURE.
 import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable
-from typing import Any, Generic, NamedTuple, TypeVar
+from time import perf_counter
+from typing import Any, Generic, Literal, NamedTuple, TypeVar
 
 from carom_common.adapters.amqp.consumer import Delivery
 from carom_common.adapters.amqp.errors import BrokerError
@@ -15,10 +16,12 @@ from carom_common.adapters.store.batch import StoreUnavailable
 from carom_common.adapters.store.transitions import Claim, Renewal
 from carom_common.contracts.sealing import Unsealable
 from carom_common.domain import buckets
+from carom_common.domain.bulkhead import Standing
 from carom_common.domain.clock import now_ms
 from carom_common.domain.pacing import growing_ms
 from carom_common.telemetry import metrics
 from carom_common.telemetry.logging import get_logger
+from carom_common.telemetry.marks import sampled_trace
 from carom_common.topology import CRASHED_QUEUES, DEAD, DEAD_QUEUES, DELAY, DELIVERY_LIMIT, delayed, parked_key
 from carom_common.work import M, Work
 
@@ -28,6 +31,9 @@ LOG_EVERY = 20
 log = get_logger()
 O = TypeVar("O")  # noqa: E741
 T = TypeVar("T")
+
+_STANDINGS = {standing: standing.name.lower() for standing in Standing}
+_postponed = {reason: metrics.postponed.labels(reason) for reason in ("leased", "early", "held")}
 
 
 class Publish(NamedTuple):
@@ -48,9 +54,15 @@ class Abandoned(Exception):
 class FourSteps(ABC, Generic[M, O]):
     """What a service does with its messages; `O` is the outcome of a call."""
 
-    def __init__(self, publisher: Publisher, kind: str) -> None:
+    def __init__(self, publisher: Publisher, kind: Literal["execute", "callback"]) -> None:
         self._publisher = publisher
         self._kind = kind
+        self._slot_seconds = metrics.slot_wait_seconds.labels(kind)
+        self._queue_seconds = metrics.queue_wait_seconds.labels(kind, "no")
+        self._queue_seconds_held = metrics.queue_wait_seconds.labels(kind, "yes" if kind == "execute" else "no")
+        self._claim_seconds, self._settle_seconds, self._publish_seconds = (
+            metrics.step_seconds.labels(kind, step) for step in ("claim", "settle", "publish")
+        )
 
     @abstractmethod
     def decode(self, body: bytes) -> M:
@@ -75,6 +87,14 @@ class FourSteps(ABC, Generic[M, O]):
         """What must be confirmed before the ack."""
 
     @abstractmethod
+    def due(self, work: Work[M]) -> int:
+        """Since when the message could be worked on, in Unix milliseconds; 0 where nobody knows."""
+
+    @abstractmethod
+    def tell(self, work: Work[M], outcome: O) -> None:
+        """Write the one event of a call, when all that it led to is done or was given up."""
+
+    @abstractmethod
     def home(self, work: Work[M]) -> str:
         """The routing key of the queue that the message came from."""
 
@@ -86,9 +106,12 @@ class FourSteps(ABC, Generic[M, O]):
 
     async def process(self, work: Work[M]) -> None:
         """Take a due delivery through the four steps."""
+        marks, now = work.marks, now_ms()
+        marks.began = perf_counter()
         try:
             while (claim := await self._claim(work)).verdict == "run":
                 work.leased = True
+                self._mark_claimed(work, claim, now)
                 work.crash_loop = work.delivery.queue in CRASHED_QUEUES or claim.claims > DELIVERY_LIMIT
                 try:
                     work.calling = True
@@ -100,23 +123,69 @@ class FourSteps(ABC, Generic[M, O]):
                 finally:
                     work.calling = False
                     work.called()
-                settled = await _until_stored(work, lambda outcome=outcome: self.settle(work, outcome))  # type: ignore[misc]
-                work.leased = False
-                if settled:
-                    await self._finish(work, outcome)
-                    return
+                marks.called = perf_counter()
+                try:
+                    settled = await _until_stored(work, lambda outcome=outcome: self.settle(work, outcome))  # type: ignore[misc]
+                    work.leased = False
+                    if settled:
+                        marks.settled = perf_counter()
+                        self._settle_seconds.observe(marks.settled - marks.called)
+                        await self._finish(work, outcome)
+                        return
+                finally:
+                    self.tell(work, outcome)
                 # Another delivery took the attempt over, and may be lost since: ask anew, never just ack.
+                metrics.settles_refused.inc()
                 log.warning("settle_refused", job_id=work.message.job_id)
                 if not work.delivery.alive:
                     return
             if claim.verdict == "settled":
                 await self._finish(work, self.recorded(claim))
+                log.info("delivery_resumed", job_id=work.message.job_id, message_id=work.lease.message_id)
             else:
                 await self._stand_back(work, claim)
         except Abandoned:
             return
         except Unsealable as error:
             await self.park(work.delivery, _sealed(error))
+
+    def _mark_claimed(self, work: Work[M], claim: Claim, began_ms: int) -> None:
+        """Note what is known now, and measure the waits before; once a delivery, however often it claims."""
+        marks, given = work.marks, work.gate_pass
+        first, marks.claimed = not marks.claimed, perf_counter()
+        marks.claims = claim.claims
+        marks.status, marks.call, marks.received, marks.settled = None, 0.0, 0, 0.0
+        if given is not None:
+            marks.host, marks.standing = given.host.name, _STANDINGS[given.standing]
+        if not first:
+            return
+        marks.was_held = claim.was_held
+        self._claim_seconds.observe(marks.claimed - marks.began)
+        self._slot_seconds.observe(marks.began - marks.arrived)
+        if due := self.due(work):
+            marks.queued = max(0, began_ms - due) / 1000
+            seconds = self._queue_seconds_held if claim.was_held else self._queue_seconds
+            seconds.observe(marks.queued, sampled_trace(work.message.traceparent))
+
+    def facts(self, work: Work[M]) -> dict[str, Any]:
+        """What the events of all calls say of the delivery.
+
+        `ended`: acked, unsettled (the outcome does not count, the call is repeated), or handed-back (the message went
+        back to the broker before its next step was out).
+        """
+        message, marks = work.message, work.marks
+        return {
+            "tenant": message.tenant,
+            "generation": message.generation,
+            "queue": work.delivery.queue,
+            "message_id": work.lease.message_id,
+            "host": marks.host,
+            "standing": marks.standing,
+            "claims": marks.claims,
+            "was_held": marks.was_held,
+            "ended": "acked" if marks.published else "handed-back" if marks.settled else "unsettled",
+            **marks.spent(),
+        }
 
     async def _claim(self, work: Work[M]) -> Claim:
         claim = await _until_stored(work, lambda: self.claim(work))
@@ -127,10 +196,15 @@ class FourSteps(ABC, Generic[M, O]):
         return claim
 
     async def _finish(self, work: Work[M], outcome: O) -> None:
-        for message in self.next_step(work, outcome):
+        started = perf_counter()
+        steps = self.next_step(work, outcome)
+        for message in steps:
             await self._publish(work, message)
             if message.exchange == DEAD:
                 metrics.dead_letters.labels(DEAD_QUEUES[message.routing_key]).inc()
+        work.marks.published = perf_counter()
+        if steps:
+            self._publish_seconds.observe(work.marks.published - started)
         work.ack()
 
     async def hop(self, work: Work[M]) -> None:
@@ -206,7 +280,7 @@ class FourSteps(ABC, Generic[M, O]):
 
     async def _put_back(self, work: Work[M], bucket: int, reason: str, home: str = "") -> None:
         """The same message, under the same id, to a delay bucket: confirm, ack. Uses up no attempt."""
-        metrics.postponed.labels(reason).inc()
+        _postponed[reason].inc()
         key = delayed(home or self.home(work), bucket)
         await self._publish(work, Publish(DELAY, key, work.delivery.body, message_id=work.delivery.message_id))
         work.ack()
@@ -229,6 +303,7 @@ class FourSteps(ABC, Generic[M, O]):
 
 
 def _sealed(error: Unsealable) -> str:
+    metrics.unsealable.inc()
     return f"what its record says cannot be opened: {error}"
 
 

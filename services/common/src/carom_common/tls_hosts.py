@@ -43,6 +43,11 @@ class TlsHosts:
         self._below = sorted(below, key=lambda item: -len(item[0]))
         self._loaded = {files: _Loaded(_context(files), _times(files), monotonic()) for files in by_host.values()}
 
+    @property
+    def certificates(self) -> set[str]:
+        """Every file with certificates."""
+        return {path for files in self._loaded for path in (files.ca, files.cert) if path}
+
     def context(self, host: str) -> ssl.SSLContext | None:
         """The context for a host as it stands in a URL; None where nothing is said about it. The longest name wins."""
         host = host.lower().rstrip(".")

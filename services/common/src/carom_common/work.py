@@ -7,6 +7,7 @@ from typing import Generic, Protocol, TypeVar
 from carom_common.adapters.amqp.consumer import Delivery
 from carom_common.adapters.store.store import Lease, Renewal
 from carom_common.passes import Pass
+from carom_common.telemetry.marks import Marks
 
 
 class Timed(Protocol):
@@ -15,7 +16,13 @@ class Timed(Protocol):
     @property
     def job_id(self) -> str: ...
     @property
+    def tenant(self) -> str: ...
+    @property
+    def generation(self) -> int: ...
+    @property
     def eta(self) -> int: ...
+    @property
+    def traceparent(self) -> str: ...
 
 
 M = TypeVar("M", bound=Timed)
@@ -28,13 +35,13 @@ class Work(Generic[M]):
         "_cancelled",
         "_copies",
         "answered",
-        "arrived",
         "calling",
         "crash_loop",
         "delivery",
         "gate_pass",
         "lease",
         "leased",
+        "marks",
         "message",
         "on_called",
         "task",
@@ -43,7 +50,7 @@ class Work(Generic[M]):
     def __init__(self, message: M, delivery: Delivery, process: str) -> None:
         self.message = message
         self.delivery = delivery
-        self.arrived = asyncio.get_running_loop().time()
+        self.marks = Marks()
         self.lease = Lease(message.job_id, delivery.message_id, f"{process}/{delivery.message_id}")
         self.leased = False
         self.calling = False
@@ -60,6 +67,11 @@ class Work(Generic[M]):
         """The call is over: its destination may take another, while this one is settled and published."""
         if self.on_called is not None:
             self.on_called(self)
+
+    def retried(self) -> None:
+        """Its call is to be made again: counted where retries storm at one host."""
+        if self.gate_pass is not None:
+            self.gate_pass.host.retries += 1
 
     @property
     def alive(self) -> bool:

@@ -7,6 +7,7 @@ and the redelivery attaches to it.
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from time import perf_counter
 from typing import Generic
 
 from carom_common.adapters.amqp.consumer import Delivery
@@ -31,6 +32,8 @@ MAX_MESSAGE_BYTES = 8 * 1024 * 1024
 HOLD_MS = int(HOLD_SECONDS * 1000)
 
 log = get_logger()
+
+_defect = metrics.defects.labels("step")
 
 
 class WorkLoop(Generic[M]):
@@ -65,6 +68,7 @@ class WorkLoop(Generic[M]):
         self._draining = False
         if gate is not None:
             gate.on_ready, gate.on_hold = self._begin, self._hold_back
+        metrics.slots.set(concurrency)
         metrics.in_flight.set_function(lambda: len(self._running))
         metrics.buffered.set_function(lambda: self._buffered)
         metrics.held.set_function(lambda: len(self._held))
@@ -188,6 +192,7 @@ class WorkLoop(Generic[M]):
         try:
             await step
         except Exception:
+            _defect.inc()
             if isinstance(given, Work):
                 log.exception("step_failed", job_id=given.message.job_id)
                 await self._release(given)
@@ -220,8 +225,8 @@ class WorkLoop(Generic[M]):
         while True:
             await asyncio.sleep(RENEW_SECONDS)
             beat()
-            oldest = asyncio.get_running_loop().time() - RENEW_SECONDS
-            due = [w for w in self._running.values() if w.leased and w.arrived < oldest]
+            oldest = perf_counter() - RENEW_SECONDS
+            due = [w for w in self._running.values() if w.leased and w.marks.arrived < oldest]
             for work, renewal in zip(due, await asyncio.gather(*map(self._renew, due)), strict=True):
                 if renewal is Renewal.CANCELLED:
                     work.cancel_call()
@@ -245,9 +250,9 @@ class WorkLoop(Generic[M]):
 
     def _give_back(self) -> None:
         # The broker closes a channel whose delivery stays unacked beyond its consumer timeout.
-        oldest = asyncio.get_running_loop().time() - self._give_back_after
+        oldest = perf_counter() - self._give_back_after
         for buffer in self._buffers.values():
-            while buffer and buffer[0].arrived < oldest:
+            while buffer and buffer[0].marks.arrived < oldest:
                 work = buffer.popleft()
                 self._buffered -= 1
                 work.requeue()

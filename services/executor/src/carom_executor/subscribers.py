@@ -20,7 +20,8 @@ from carom_common.domain.signatures import Signer
 from carom_common.passes import Place
 from carom_common.steps import FourSteps, Publish
 from carom_common.telemetry import metrics
-from carom_common.telemetry.logging import get_logger
+from carom_common.telemetry.logging import get_logger, sampling
+from carom_common.telemetry.marks import Marks, sampled_trace
 from carom_common.telemetry.trace import trace_id
 from carom_common.topology import (
     CALLBACK_KEY,
@@ -41,6 +42,9 @@ from carom_executor.detail import detail_of
 log = get_logger()
 
 _outcomes = {name: metrics.attempts.labels(name) for name in ("completed", "retried", "exhausted", "failed", "expired")}
+_attempt_seconds = metrics.attempt_seconds.labels()
+_job_attempts = metrics.job_attempts.labels()
+_refusals = {by: metrics.egress_refusals.labels("execute", by) for by in ("address", "rules")}
 _job_seconds = {status: metrics.job_seconds.labels(status) for status in ("completed", "failed", "expired")}
 
 
@@ -93,35 +97,40 @@ class ExecuteSteps(FourSteps[ExecuteMessage, Settlement]):
         await self._executions.release(work.lease)
 
     async def call(self, work: Work[ExecuteMessage]) -> Settlement:
-        message = work.message
-        now, duration = now_ms(), 0.0
+        message, marks = work.message, work.marks
+        now = now_ms()
         if work.crash_loop:
             decision = domain.crash_loop(message, now)
         elif domain.has_expired(message, now):
             decision = domain.expired(message)
         else:
+            trace = sampled_trace(message.traceparent)
             if message.eta:
-                metrics.lateness_seconds.observe(max(0, now - message.eta) / 1000)
+                metrics.lateness_seconds.observe(max(0, now - message.eta) / 1000, trace)
             started = time.perf_counter()
-            result = await self._send(message, now)
-            work.answered = tells_presence(result.reason) if isinstance(result, domain.NoResponse) else True
-            duration = time.perf_counter() - started
-            metrics.attempt_seconds.observe(duration)
+            result = await self._send(message, now, marks)
+            if isinstance(result, domain.NoResponse):
+                work.answered = tells_presence(result.reason)
+            else:
+                work.answered, marks.status, marks.received = True, result.status, len(result.body)
+            marks.call = time.perf_counter() - started
+            _attempt_seconds.observe(marks.call, trace)
             began, now = now, now_ms()
             if domain.cut_off(message, result, began):
                 work.answered = None  # who had less time than was asked for may be there all the same
                 now = max(now, message.expires)  # the timer may fire a moment early
-            decision = domain.decide(message, result, now, int(duration * 1000))
-        self._count(message, decision, duration, now)
+            decision = domain.decide(message, result, now, int(marks.call * 1000))
+        self._count(work, decision, now)
         return Settlement(
             decision.status, now, decision.eta, decision.error, decision.dead, decision.reason, decision.entry
         )
 
-    async def _send(self, message: ExecuteMessage, now: int) -> domain.Response | domain.NoResponse:
+    async def _send(self, message: ExecuteMessage, now: int, marks: Marks) -> domain.Response | domain.NoResponse:
         job = message.job
         rules = self._rules.of(message.tenant)
         # Once more, after intake: the job may be older than the rules.
         if job.headers and (why := rules.headers.first(job.headers, rules.targets)) is not None:
+            _refusals["rules"].inc()
             return domain.NoResponse("refused", False, f"refused by the egress rules: {why}")
         headers, body = outgoing_headers(job, message.job_id, message.attempt), outgoing_body(job)
         if job.sign:
@@ -129,6 +138,7 @@ class ExecuteSteps(FourSteps[ExecuteMessage, Settlement]):
             if signer is None:
                 return domain.UNSIGNABLE
             headers |= signer.headers(message.job_id, int(time.time()), body or b"")
+        marks.sent = len(body) if body is not None else 0
         request = OutboundRequest(
             job.method,
             job.target_url,
@@ -141,32 +151,52 @@ class ExecuteSteps(FourSteps[ExecuteMessage, Settlement]):
         try:
             response = await self._egress.send(request)
         except EgressError as error:
+            if error.reason == "refused":
+                _refusals[error.by].inc()
             detail = detail_of(error.watch.timing(), error.watch.address) if error.watch is not None else None
             return domain.NoResponse(error.reason, error.retryable, str(error), detail)
         detail = detail_of(response.watch.timing(), response.watch.address, response.headers)
         return domain.Response(response.status, response.headers, response.body, response.truncated, detail)
 
-    def _count(self, message: ExecuteMessage, decision: domain.Decision, duration: float, now: int) -> None:
+    def _count(self, work: Work[ExecuteMessage], decision: domain.Decision, now: int) -> None:
+        message = work.message
+        _outcomes[_outcome(decision)].inc()
         if decision.status == "waiting":
-            outcome = "retried"
             metrics.retries.labels(decision.reason).inc()
-        else:
-            outcome = "exhausted" if decision.dead else decision.status
-            _job_seconds[decision.status].observe(max(0, now - message.created_at) / 1000)
-        _outcomes[outcome].inc()
-        status = decision.entry.status_code if decision.entry is not None else None
-        report = log.info if decision.status == "completed" else log.warning
+            work.retried()
+            return
+        _job_attempts.observe(message.attempt)
+        took = max(0, now - message.created_at) / 1000
+        _job_seconds[decision.status].observe(took, sampled_trace(message.traceparent))
+        if decision.status != "completed":
+            metrics.job_failures.labels(decision.reason).inc()
+
+    def due(self, work: Work[ExecuteMessage]) -> int:
+        message = work.message
+        if message.eta:
+            return message.eta
+        return message.created_at if message.attempt == 1 and message.generation == 1 else 0
+
+    def tell(self, work: Work[ExecuteMessage], outcome: Settlement) -> None:
+        message, marks = work.message, work.marks
+        ordinary = outcome.status == "completed" and marks.published > 0
+        if ordinary and not sampling.keeps(message.job_id):
+            return
+        report = log.info if ordinary else log.warning
         report(
             "attempt",
             job_id=message.job_id,
             attempt=message.attempt,
-            outcome=outcome,
-            status=status,
-            duration_ms=int(duration * 1000),
+            outcome=_outcome(outcome),
+            status=marks.status,
+            priority=message.job.priority,
             trace_id=trace_id(message.traceparent),
+            **self.facts(work),
+            **(sampling.told if ordinary else {}),
+            **({"reason": outcome.reason} if outcome.reason else {}),
             # With a response the status says it; the text may quote its Location header, as may that of an expiry.
-            **({"error": decision.entry.error} if decision.entry is not None and status is None else {}),
-            **({"retry_in_ms": decision.eta - now} if decision.eta else {}),
+            **({"error": outcome.entry.error} if outcome.entry is not None and marks.status is None else {}),
+            **({"retry_in_ms": outcome.eta - outcome.now} if outcome.eta else {}),
         )
 
     def home(self, work: Work[ExecuteMessage]) -> str:
@@ -198,6 +228,12 @@ class ExecuteSteps(FourSteps[ExecuteMessage, Settlement]):
         if message.job.wants(outcome.status):
             steps.append(_call_back(message, outcome, "final", self._vault))
         return steps
+
+
+def _outcome(decided: domain.Decision | Settlement) -> str:
+    if decided.status == "waiting":
+        return "retried"
+    return "exhausted" if decided.dead else decided.status
 
 
 def _call_back(

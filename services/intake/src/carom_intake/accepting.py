@@ -1,5 +1,8 @@
 """Taking a job in: publish with confirm, then the record. Never a 202 without a confirm."""
 
+from time import perf_counter
+from typing import NamedTuple
+
 from carom_common.adapters.amqp.errors import BrokerError, Unroutable
 from carom_common.adapters.amqp.publisher import Publisher
 from carom_common.adapters.store.backlog import Backlog
@@ -7,6 +10,7 @@ from carom_common.adapters.store.store import Store, StoreUnavailable
 from carom_common.contracts.job import encode_job
 from carom_common.contracts.message import VERSION, ExecuteMessage, body_of
 from carom_common.domain.buckets import largest_within
+from carom_common.telemetry import metrics
 from carom_common.topology import DELAY, WORK, delayed
 from carom_intake.domain.submission import InvalidSubmission, Submission, parse_submission
 from carom_intake.lanes import Lanes
@@ -15,6 +19,16 @@ from carom_intake.quotas import Quotas
 from carom_intake.reading import Limits
 
 BACKLOG_RETRY_SECONDS = 5
+
+_publish_seconds = metrics.step_seconds.labels("accept", "publish")
+_record_seconds = metrics.step_seconds.labels("accept", "record")
+
+
+class Took(NamedTuple):
+    """Seconds until the broker had confirmed a job, and from then until the store had recorded it."""
+
+    publish: float
+    record: float
 
 
 def submission_in(body: bytes, now: int, limits: Limits, tenant: str) -> Submission:
@@ -76,14 +90,15 @@ class Acceptor:
             raise HttpProblem(503, detail, headers={"Retry-After": str(BACKLOG_RETRY_SECONDS)}, reason="backlog-full")
         self._quotas.check(self._backlog, tenant, jobs, size)
 
-    async def accept(self, message: ExecuteMessage) -> None:
+    async def accept(self, message: ExecuteMessage) -> Took:
         """Returns once broker and store have the job; raises a 503 when that is not known."""
         key = self._lanes.of(message.job)
         bucket = largest_within(message.eta - message.created_at) if message.eta else None
         exchange, key = (WORK, key) if bucket is None else (DELAY, delayed(key, bucket))
-        job = encode_job(message.job)
+        job, started = encode_job(message.job), perf_counter()
         try:
             await self._publisher.publish(exchange, key, body_of(message, self._store.vault))
+            confirmed = perf_counter()
             await self._store.executions.record_queued(message, job)
         except Unroutable as error:
             raise unavailable("a queue is missing in the message broker") from error
@@ -91,4 +106,9 @@ class Acceptor:
             raise unavailable("the message broker did not confirm the job") from error
         except StoreUnavailable as error:
             raise unavailable("the job store did not take the job") from error
+        done = perf_counter()
         self._backlog.took(message.tenant, len(job))
+        took = Took(confirmed - started, done - confirmed)
+        _publish_seconds.observe(took.publish)
+        _record_seconds.observe(took.record)
+        return took

@@ -82,6 +82,7 @@ class Actor:
             records = await self._acts.look([job_id for job_id, _ in overdue])
             for entry, stored in zip(overdue, records, strict=True):
                 if isinstance(stored, Unsealable):
+                    metrics.unsealable.inc()
                     log.error("record_sealed", job_id=entry.job_id, reason=str(stored))
                     await self._acts.put_off(entry)
                     continue

@@ -68,6 +68,7 @@ async def _on_store_away(request: Request, _: Exception) -> Response:
 
 async def _on_sealed(request: Request, error: Exception) -> Response:
     """Jobs outlive keys that were taken out too early: whoever has the key puts it back."""
+    metrics.unsealable.inc()
     log.error("record_sealed", request_id=request.scope["request_id"], reason=str(error))
     problem = unavailable(f"the job is kept encrypted, and cannot be opened: {error}")
     problem.reason = "encryption-key"

@@ -26,9 +26,11 @@ from carom_common.adapters.store.sweep import Sweep
 from carom_common.admin import EmbeddedServer, Health, admin_server
 from carom_common.control import Control
 from carom_common.egress_settings import outbound_of
-from carom_common.runtime import background, listen, process_token, vault_of, watch
+from carom_common.expiry import watch_certificates
+from carom_common.runtime import background, listen, measure_lag, process_token, vault_of, watch
 from carom_common.settings import broker_tls, rule_book, store_tls
 from carom_common.signing import SigningKeys
+from carom_common.telemetry import metrics
 from carom_common.telemetry.logging import get_logger
 from carom_intake.accepting import Acceptor
 from carom_intake.acting import PAY_SECONDS, Actor
@@ -98,6 +100,8 @@ def wire(settings: IntakeSettings, store: Store, publisher: Publisher) -> Wired:
     backlog = Backlog(store.batcher, store.tenants, settings.retention * 1000 if quotas.bytes else 0)
     control = ControlStore(store.batcher)
     looked = Control(control, rule_book(settings))
+    metrics.backlog_limit.set(settings.max_backlog)
+    metrics.pauses.set_function(lambda: len(looked.pauses.all))
     lanes = Lanes(looked)
     acceptor = Acceptor(store, publisher, lanes, backlog, settings.max_backlog, quotas)
     once = Once(IdempotencyKeys(store.batcher, settings.retention))
@@ -197,6 +201,8 @@ async def serve(settings: IntakeSettings, stop: asyncio.Event) -> None:
         admin.serve(sockets=[admin_socket]),
         connect(),
         watch(store, health),
+        measure_lag(),
+        watch_certificates(settings),
         *wired.loops,
     ):
         await wired.begin()

@@ -18,6 +18,7 @@ from carom_common.adapters.store.queries import MAX_PAGE, Listed, Queries
 from carom_common.contracts.sealing import Unsealable
 from carom_common.domain.cursor import BadCursor
 from carom_common.domain.filters import Filter
+from carom_common.telemetry import metrics
 from carom_common.telemetry.logging import get_logger
 from carom_intake.acting import Actor
 from carom_intake.audit import ENDED, Auditor, Who
@@ -110,6 +111,7 @@ class Runner:
             log.warning("publish_failed", job_id=job_id, reason=str(error))
             return True  # it is recorded, and what it owes is published later
         except Unsealable as error:
+            metrics.unsealable.inc()
             log.error("record_sealed", job_id=job_id, reason=str(error))
             return False
         return isinstance(acted, Acted)

@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 
 from carom_common.adapters.store.batch import Batcher, StoreUnavailable
 from carom_common.adapters.store.duties import DUTY_LEASE_MS, DutyLease
+from carom_common.telemetry import metrics
 from carom_common.telemetry.logging import get_logger
 
 RENEW_SECONDS = 3.0
@@ -29,19 +30,22 @@ async def lead(batcher: Batcher, name: str, token: str, duty: Callable[[], Await
     tried again. When this is cancelled, another replica takes over within a second or so; when the process is
     killed, within 10 s.
     """
-    lease = DutyLease(batcher, name, token)
+    lease, led = DutyLease(batcher, name, token), metrics.duty_led.labels(name)
+    led.set(0)
     try:
         while True:
             taken_at = time.monotonic()
             if not await _take(lease):
                 await asyncio.sleep(TAKE_SECONDS)
                 continue
+            led.set(1)
             log.info("duty_taken", duty=name)
             try:
                 async with asyncio.TaskGroup() as group:
                     group.create_task(_keep(lease, taken_at))
                     group.create_task(_repeat(name, duty, every))
             except* _LeaseLost:
+                led.set(0)
                 log.warning("duty_lost", duty=name)
     finally:
         with contextlib.suppress(StoreUnavailable, TimeoutError):
@@ -78,7 +82,10 @@ async def _repeat(name: str, duty: Callable[[], Awaitable[None]], every: float) 
         try:
             await duty()
         except StoreUnavailable as error:
+            metrics.duty_failures.labels(name).inc()
             log.warning("duty_failed", duty=name, reason=str(error))
         except Exception as error:  # whatever it was: a duty that fails must not end the API
+            metrics.duty_failures.labels(name).inc()
+            metrics.defects.labels("duty").inc()
             log.exception("duty_failed", duty=name, reason=type(error).__name__)
         await asyncio.sleep(every)

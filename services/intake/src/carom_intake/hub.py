@@ -129,6 +129,7 @@ class Hub:
     def __init__(self, streams: Streams, limit: int) -> None:
         self._streams = streams
         self._limit = limit
+        metrics.listeners_limit.set(limit)
         self._listeners = 0
         self._closed = False
         self._feeds: dict[str, _Feed] = {}

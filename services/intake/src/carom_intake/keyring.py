@@ -8,6 +8,7 @@ from pathlib import Path
 
 from carom_common.adapters.store.batch import StoreUnavailable
 from carom_common.adapters.store.keys import KeyStore
+from carom_common.telemetry import metrics
 from carom_common.telemetry.logging import get_logger
 from carom_intake.domain.addresses import Address
 from carom_intake.domain.keys import InvalidKeys, Key, Keys, Refusal, StoredKey, parse_keys, parse_stored
@@ -51,8 +52,10 @@ class KeyRing:
         self._version = ""
         if path is not None:
             self._seen, self._file = read_keys(path)
+            metrics.file_rejected.labels("keys").set(0)
             log.info("keys_loaded", count=len(self._file))
         self._keys = self._file
+        metrics.key_expiry.set_function(lambda: self._keys.next_expiry(datetime.now(UTC)))
 
     @property
     def of_file(self) -> Mapping[str, Key]:
@@ -121,10 +124,13 @@ class KeyRing:
         try:
             if isinstance(seen, str):
                 raise InvalidKeys(seen)
-            return _parse(path, seen)
+            keys = _parse(path, seen)
         except InvalidKeys as error:
+            metrics.file_rejected.labels("keys").set(1)
             log.error("keys_rejected", reason=str(error), kept=len(self._file))
             return None
+        metrics.file_rejected.labels("keys").set(0)
+        return keys
 
 
 def _readable(entries: Mapping[str, bytes]) -> list[StoredKey]:

@@ -5,6 +5,7 @@ import uuid
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from carom_common.telemetry import metrics
 from carom_common.telemetry.logging import get_logger
 
 _REQUEST_ID = re.compile(rb"[\x21-\x7e]{1,128}")
@@ -34,5 +35,6 @@ class RequestIds:
         try:
             await self._app(scope, receive, send_with_id)
         except Exception:
+            metrics.defects.labels("request").inc()
             log.exception("request_failed", request_id=scope["request_id"], path=scope["path"])
             raise  # carom_intake.api has answered it

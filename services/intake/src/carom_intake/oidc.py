@@ -13,6 +13,7 @@ from typing import NamedTuple
 from jwt import PyJWK
 
 from carom_common.adapters.jwks import KeySetUnavailable, fetch_key_set
+from carom_common.telemetry import metrics
 from carom_common.telemetry.logging import get_logger
 from carom_intake.domain.keys import Refusal
 from carom_intake.domain.tokens import Bearer, Expected, parse_key_set, verify_token
@@ -88,6 +89,7 @@ class Oidc:
             self._away = True
             return
         self._fetched, self._away = time.monotonic(), False
+        metrics.oidc_keys_at.set(time.time())
         if text != self._text:
             self._text, self._keys = text, keys
             self._good.clear()  # some may be signed by a key that is gone

@@ -6,6 +6,7 @@ by people, and have at least 190 bits (32 letters and digits), which nobody gues
 
 import hashlib
 import hmac
+import math
 import re
 import secrets
 import string
@@ -120,6 +121,11 @@ class Keys:
 
     def __len__(self) -> int:
         return len(self.by_id)
+
+    def next_expiry(self, now: datetime) -> float:
+        """When the first of those that are still good expires, in Unix time; +Inf where none does."""
+        ends = (key.expires_at for key in self.by_id.values())
+        return min((end.timestamp() for end in ends if end is not None and end > now), default=math.inf)
 
     def verify(
         self, authorization: Sequence[str], now: datetime, address: Callable[[], Address | None] = _nowhere

@@ -14,9 +14,10 @@ from starlette.routing import Route
 
 from carom_common.contracts.message import ExecuteMessage
 from carom_common.telemetry import metrics
-from carom_common.telemetry.logging import get_logger
+from carom_common.telemetry.logging import get_logger, sampling
+from carom_common.telemetry.marks import ms, sampled_trace
 from carom_common.telemetry.trace import trace_id, traceparent_from
-from carom_intake.accepting import Acceptor, message_of, submission_in
+from carom_intake.accepting import Acceptor, Took, message_of, submission_in
 from carom_intake.auth import require
 from carom_intake.domain.batch import parse_batch, within
 from carom_intake.domain.checks import Problem
@@ -82,6 +83,9 @@ class BatchRoutes:
     async def _submit(self, request: Request, tenant: str, key: str | None, body: bytes) -> Response:
         started = time.perf_counter()
         traceparent = traceparent_from(request.headers.get("traceparent"))
+        ids: list[str] = []
+        statuses: list[int] = []
+        slowest = Took(0, 0)
 
         async def parse(now: int) -> Read:
             return await self._read(body, now, tenant)
@@ -89,27 +93,40 @@ class BatchRoutes:
         async def act(read: Read, base: str, now: int) -> Given:
             if read.valid:
                 self._acceptor.check_open(tenant, len(body), read.valid)
+            nonlocal ids, statuses, slowest
             ids = [str(uuid.uuid5(uuid.UUID(base), str(index))) for index in range(len(read.jobs))]
-            outcomes = await self._accept_all(read, ids, tenant, now, traceparent)
+            outcomes, slowest = await self._accept_all(read, ids, tenant, now, traceparent)
             entries = [_entry(request, n, ids[n], problem) for n, problem in enumerate(outcomes)]
             statuses = [entry["status"] for entry in entries]
             for status in statuses:
                 if status != 202:
                     metrics.submissions_refused.labels(str(status)).inc()
             metrics.jobs_submitted.inc(statuses.count(202))
-            log.info(
-                "batch_accepted",
-                jobs=len(entries),
-                accepted=statuses.count(202),
-                unconfirmed=statuses.count(503),
-                first_job_id=ids[0],
-                request_id=request.scope["request_id"],
-                trace_id=trace_id(traceparent),
-            )
             return Given(_encode({"jobs": entries}), 503 not in statuses)
 
         answer = await self._once.answer(tenant, key, request.url.path, body, parse, act)
-        metrics.submit_seconds.observe(time.perf_counter() - started)
+        seconds = time.perf_counter() - started
+        metrics.submit_seconds.observe(seconds, sampled_trace(traceparent))
+        if answer.replayed:
+            metrics.submissions_replayed.inc()
+        ordinary = statuses.count(202) == len(statuses)
+        if not ordinary or sampling.keeps(answer.job_id):
+            log.info(
+                "batch_accepted",
+                jobs=len(statuses),
+                accepted=statuses.count(202),
+                unconfirmed=statuses.count(503),
+                first_job_id=ids[0] if ids else None,
+                tenant=tenant,
+                request_id=request.scope["request_id"],
+                trace_id=trace_id(traceparent),
+                replayed=answer.replayed,
+                request_bytes=len(body),
+                duration_ms=ms(seconds),
+                publish_ms=ms(slowest.publish),
+                record_ms=ms(slowest.record),
+                **(sampling.told if ordinary else {}),
+            )
         return Response(answer.body, 207, answer.headers, "application/json")
 
     async def _read(self, body: bytes, now: int, tenant: str) -> Read:
@@ -132,8 +149,9 @@ class BatchRoutes:
 
     async def _accept_all(
         self, read: Read, ids: list[str], tenant: str, now: int, traceparent: str
-    ) -> list[HttpProblem | None]:
-        """Accept what is valid, many at a time; what became of each."""
+    ) -> tuple[list[HttpProblem | None], Took]:
+        """Accept what is valid, many at a time; what became of each, and how long the slowest of them took."""
+        publish = record = 0.0
         outcomes: list[HttpProblem | None] = [job if isinstance(job, HttpProblem) else None for job in read.jobs]
 
         def messages() -> Iterator[tuple[int, ExecuteMessage]]:
@@ -144,16 +162,18 @@ class BatchRoutes:
         todo = messages()
 
         async def worker() -> None:
+            nonlocal publish, record
             for index, message in todo:
                 try:
-                    await self._acceptor.accept(message)
+                    took = await self._acceptor.accept(message)
+                    publish, record = max(publish, took.publish), max(record, took.record)
                 except HttpProblem as problem:
                     outcomes[index] = problem
 
         async with asyncio.TaskGroup() as group:
             for _ in range(min(WORKERS, read.valid)):
                 group.create_task(worker())
-        return outcomes
+        return outcomes, Took(publish, record)
 
 
 @contextlib.asynccontextmanager

@@ -8,16 +8,19 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from carom_common.adapters.store.store import Store
+from carom_common.contracts.message import ExecuteMessage
 from carom_common.control import Control
 from carom_common.domain.clock import now_ms
 from carom_common.domain.filters import decode_head
 from carom_common.telemetry import metrics
-from carom_common.telemetry.logging import get_logger
+from carom_common.telemetry.logging import get_logger, sampling
+from carom_common.telemetry.marks import ms, sampled_trace
 from carom_common.telemetry.trace import trace_id, traceparent_from
-from carom_intake.accepting import Acceptor, message_of, submission_in
+from carom_intake.accepting import Acceptor, Took, message_of, submission_in
 from carom_intake.auth import require
 from carom_intake.domain.documents import Record, seed_document, typed_document
 from carom_intake.domain.keys import Scope
+from carom_intake.domain.prefer import wait_seconds
 from carom_intake.domain.submission import Submission
 from carom_intake.domain.waits import with_pause
 from carom_intake.once import Given, Once, idempotency_key
@@ -25,6 +28,9 @@ from carom_intake.reading import Limits, read_json_body, stored_job
 from carom_intake.waiting import Waiting
 
 log = get_logger()
+
+_submitted = metrics.jobs_submitted.labels()
+_submit_seconds = metrics.submit_seconds.labels()
 
 
 class JobRoutes:
@@ -53,28 +59,46 @@ class JobRoutes:
         caller = require(request, Scope.JOBS_WRITE)
         key = idempotency_key(request)
         body = await read_json_body(request, self._limits.body)
+        traceparent = traceparent_from(request.headers.get("traceparent"))
+        message: ExecuteMessage | None = None
+        took: Took | None = None
 
         async def parse(now: int) -> Submission:
             return submission_in(body, now, self._limits, caller.tenant)
 
         async def accept(submission: Submission, job_id: str, now: int) -> Given:
+            nonlocal message, took
             self._acceptor.check_open(caller.tenant, len(body))
-            traceparent = traceparent_from(request.headers.get("traceparent"))
             message = message_of(submission, caller.tenant, job_id, now, traceparent)
-            await self._acceptor.accept(message)
-            metrics.jobs_submitted.inc()
-            log.info(
-                "job_accepted",
-                job_id=job_id,
-                request_id=request.scope["request_id"],
-                trace_id=trace_id(traceparent),
-            )
+            took = await self._acceptor.accept(message)
+            _submitted.inc()
             status = "scheduled" if message.eta else "queued"
             answer = f'{{"jobId":"{job_id}","status":"{status}","message":"Job accepted for processing"}}'
             return Given(answer.encode(), last=True)
 
         answer = await self._once.answer(caller.tenant, key, "/api/jobs", body, parse, accept)
-        metrics.submit_seconds.observe(time.perf_counter() - started)
+        seconds = time.perf_counter() - started
+        _submit_seconds.observe(seconds, sampled_trace(traceparent))
+        if answer.replayed:
+            metrics.submissions_replayed.inc()
+        if sampling.keeps(answer.job_id):
+            log.info(
+                "job_accepted",
+                job_id=answer.job_id,
+                tenant=caller.tenant,
+                key_id=caller.key_id,
+                request_id=request.scope["request_id"],
+                trace_id=trace_id(traceparent),
+                replayed=answer.replayed,
+                priority=message.job.priority if message is not None else None,
+                delay_ms=message.eta - message.created_at if message is not None and message.eta else 0,
+                request_bytes=len(body),
+                wait_s=wait_seconds(request.headers.getlist("prefer")),
+                duration_ms=ms(seconds),
+                publish_ms=ms(took.publish) if took is not None else None,
+                record_ms=ms(took.record) if took is not None else None,
+                **sampling.told,
+            )
         headers = {"Location": f"/api/jobs/{answer.job_id}", **answer.headers}
         accepted = Response(answer.body, 202, headers, "application/json")
         return await self._waiting.answer(request, caller, answer.job_id, accepted)

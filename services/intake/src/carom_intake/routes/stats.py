@@ -57,5 +57,8 @@ class StatsRoutes:
                 figures = [await self._stats.now(name, share) for name in names]
                 metrics.dead_letter_jobs.labels("execute").set(sum(now.dead_execute for now in figures))
                 metrics.dead_letter_jobs.labels("callback").set(sum(now.dead_callback for now in figures))
+                metrics.running_jobs.set(sum(now.running for now in figures))
+                metrics.held_jobs.set(sum(now.held for now in figures))
+                metrics.owed_messages.set(await self._stats.owed())
                 metrics.oldest_ready_age.set(max(now.oldest_ready_ms for now in figures) / 1000)
             await asyncio.sleep(GAUGES_SECONDS)

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 import pamqp.commands as spec
@@ -9,9 +10,12 @@ import pamqp.frame
 
 from carom_common.adapters.amqp import wire
 from carom_common.adapters.amqp.errors import BrokerError, BrokerUnavailable, PublishUnconfirmed, Unroutable
+from carom_common.telemetry import metrics
 
 if TYPE_CHECKING:
     from carom_common.adapters.amqp.connection import Connection
+
+_confirm_seconds = metrics.publish_confirm_seconds.labels()
 
 OnDeliver = Callable[[int, str, bytes], None]
 """Called with delivery tag, message id and body."""
@@ -65,7 +69,7 @@ class Channel:
             prefix = self._prefixes[key] = wire.publish_prefix(self.number, exchange, routing_key)
         connection = self._connection
         connection.write(prefix + wire.content(self.number, body, message_id, headers, connection.frame_max))
-        self.unconfirmed[self._next_tag] = (confirmed, message_id, self._loop.time())
+        self.unconfirmed[self._next_tag] = (confirmed, message_id, perf_counter())
         self._next_tag += 1
         return confirmed
 
@@ -83,6 +87,7 @@ class Channel:
         if entry is None or entry[0].done():
             return
         if acked:
+            _confirm_seconds.observe(perf_counter() - entry[2])
             entry[0].set_result(None)
         else:
             entry[0].set_exception(PublishUnconfirmed("the broker refused the message"))

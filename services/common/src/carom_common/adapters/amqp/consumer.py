@@ -10,6 +10,7 @@ from carom_common.adapters.amqp.acks import AckBatch
 from carom_common.adapters.amqp.channel import Channel, OnDeliver
 from carom_common.adapters.amqp.connection import Connection, connect
 from carom_common.adapters.amqp.errors import BrokerError, BrokerUnavailable
+from carom_common.telemetry import metrics
 from carom_common.telemetry.logging import get_logger
 from carom_common.tls import NO_FILES, TlsFiles
 
@@ -96,6 +97,7 @@ class Consumer:
             except BrokerError as error:
                 if self._stopping:
                     return
+                metrics.broker_disconnects.labels("consume").inc()
                 log.warning("consumer_disconnected", reason=str(error))
                 if "404" in str(error) or "cancelled the consumer" in str(error):
                     with contextlib.suppress(BrokerError):

@@ -4,6 +4,7 @@ import asyncio
 import itertools
 import os
 from collections.abc import Awaitable, Callable
+from time import perf_counter
 from typing import Any
 
 import pamqp.commands as spec
@@ -12,6 +13,7 @@ import pamqp.encode
 from carom_common.adapters.amqp.channel import Channel
 from carom_common.adapters.amqp.connection import Connection, connect
 from carom_common.adapters.amqp.errors import BrokerError, BrokerUnavailable, PublishUnconfirmed, Unroutable
+from carom_common.telemetry import metrics
 from carom_common.telemetry.logging import get_logger
 from carom_common.tls import NO_FILES, TlsFiles
 
@@ -35,6 +37,8 @@ class Publisher:
         self._token = os.urandom(6).hex()
         self._count = itertools.count(1)
         self._redeclare = False
+        metrics.broker_up.set_function(lambda: self.available)
+        metrics.publishes_unconfirmed.set_function(lambda: len(self._channel.unconfirmed) if self._channel else 0)
 
     @property
     def available(self) -> bool:
@@ -86,6 +90,7 @@ class Publisher:
                     self._redeclare = False
                 await self._hold_connection()
             except BrokerError as error:
+                metrics.broker_disconnects.labels("publish").inc()
                 log.warning("publisher_disconnected", reason=str(error))
                 if "404" in str(error):  # an exchange is missing, which no message is returned for
                     self._redeclare = True
@@ -109,7 +114,7 @@ class Publisher:
 
 def _fail_overdue(channel: Channel) -> bool:
     """Tell who waits too long; True when the oldest publish is so old that another connection is worth a try."""
-    now = asyncio.get_running_loop().time()
+    now = perf_counter()
     for future, _, sent_at in channel.unconfirmed.values():
         if now - sent_at < CONFIRM_SECONDS:
             break

@@ -125,7 +125,9 @@ class EgressClient:
 def check_host(url: str, hosts: HostList) -> None:
     """Raises EgressError `refused` when the URL's host is not on the list."""
     if (why := hosts.refusal(parse_url(url).raw_host or "")) is not None:
-        raise refused(why)
+        error = refused(why)
+        error.by = "rules"
+        raise error
 
 
 def _is_accept_encoding(name: str) -> bool:

@@ -35,6 +35,8 @@ class EgressError(Exception):
     def __init__(self, reason: Reason, message: str) -> None:
         super().__init__(message)
         self.reason: Final = reason
+        self.by: Literal["address", "rules"] = "address"
+        """Of a refusal: whether the address is not allowed, or the rules of the tenant."""
         self.watch: Stopwatch | None = None
 
     @property

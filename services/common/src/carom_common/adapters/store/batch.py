@@ -7,6 +7,7 @@ import importlib.resources
 import math
 from collections import deque
 from collections.abc import Iterable
+from time import perf_counter
 from typing import Any, NamedTuple
 
 import hiredis
@@ -16,10 +17,14 @@ from redis.exceptions import NoScriptError, ReadOnlyError, RedisError, ResponseE
 
 from carom_common.adapters.store.pool import SOCKET_SECONDS, connection_pool
 from carom_common.contracts.sealing import CLEAR, Vault
+from carom_common.telemetry import metrics
 from carom_common.telemetry.logging import get_logger
 from carom_common.tls import NO_FILES, TlsFiles
 
 BATCH_LIMIT = 64
+
+_batch_seconds = metrics.store_batch_seconds.labels()
+_batch_commands = metrics.store_batch_commands.labels()
 
 Command = tuple[Any, ...]
 
@@ -74,6 +79,7 @@ class Batcher:
         self._waiting: deque[Entry] = deque()
         self._sender: asyncio.Task[None] | None = None
         self.healthy = False
+        metrics.store_up.set_function(lambda: self.healthy)
 
     def register(self, name: str) -> str:
         """Make a script known; returns the SHA to call it by."""
@@ -128,6 +134,7 @@ class Batcher:
 
     async def _send_batch(self, batch: list[Entry]) -> None:
         commands = [command for entry in batch for command in entry.commands]
+        started = perf_counter()
         try:
             replies = await self._round_trip(commands)
             missing = [i for i, reply in enumerate(replies) if isinstance(reply, NoScriptError)]
@@ -138,6 +145,7 @@ class Batcher:
                     replies[i] = reply
         except Exception as error:  # whatever it was: callers wait for an answer, and may ask again
             self.healthy = False
+            metrics.store_failures.labels("away").inc()
             replies = [StoreUnavailable(str(error) or type(error).__name__)] * len(commands)
         except asyncio.CancelledError:
             for entry in batch:
@@ -145,9 +153,12 @@ class Batcher:
                     entry.future.cancel()
             raise
         else:
+            _batch_seconds.observe(perf_counter() - started)
+            _batch_commands.observe(len(commands))
             refused = next((reply for reply in replies if isinstance(reply, RedisError)), None)
             if refused is not None:
                 self.healthy = False  # it answers, but takes no writes: full, read-only or forbidden
+                metrics.store_failures.labels("refused").inc()
                 log.warning("store_refused", reason=str(refused))
         first = 0
         for entry in batch:

@@ -10,6 +10,7 @@ import time
 from collections import defaultdict
 from typing import Literal, NamedTuple
 
+from carom_common.adapters.store.acts import OWED_KEY
 from carom_common.adapters.store.batch import Batcher
 from carom_common.adapters.store.index import index_key
 from carom_common.adapters.store.records import state_key
@@ -128,6 +129,10 @@ class Stats:
 
     def __init__(self, batcher: Batcher) -> None:
         self._batcher = batcher
+
+    async def owed(self) -> int:
+        """Acts whose message is not known to be out, of all tenants."""
+        return int(await self._batcher.run("ZCARD", OWED_KEY))
 
     async def lately(self, tenant: str, windows: tuple[int, ...]) -> list[Lately]:
         """What was counted in the last so many seconds, for each window; the slots may cover some seconds more."""

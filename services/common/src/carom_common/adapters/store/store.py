@@ -1,5 +1,7 @@
 """The state of jobs as a service uses it: one connection, and what is done over it."""
 
+import os
+
 from carom_common.adapters.store.batch import Batcher, StoreUnavailable
 from carom_common.adapters.store.callbacks import Callbacks
 from carom_common.adapters.store.executions import Executions
@@ -9,11 +11,16 @@ from carom_common.adapters.store.stats import Tally
 from carom_common.adapters.store.tenants import Tenants
 from carom_common.adapters.store.transitions import Kept, Lease, Renewal
 from carom_common.contracts.sealing import CLEAR, Vault
+from carom_common.telemetry import metrics
+from carom_common.telemetry.logging import get_logger
 from carom_common.tls import NO_FILES, TlsFiles
 
 __all__ = ["Lease", "Renewal", "Store", "StoreUnavailable"]
 
 PROBE_KEPT_MS = 10_000
+MARK_KEY = "carom:mark"
+
+log = get_logger()
 
 
 class Store:
@@ -28,6 +35,8 @@ class Store:
         vault: Vault = CLEAR,
     ) -> None:
         self._batcher = Batcher(url, tls, vault)
+        self._token = os.urandom(8).hex()
+        self._mark = b""
         self.tally = Tally(self._batcher)
         self.tenants = Tenants(self._batcher)
         kept = Kept(retention_seconds * 1000, dead_retention_seconds * 1000)
@@ -49,8 +58,17 @@ class Store:
         return "ok" if self._batcher.healthy else "not available"
 
     async def probe(self) -> None:
-        """See whether Redis takes writes; only this makes the state "ok" again once it was not."""
-        await self._batcher.run("SET", "carom:probe", "1", "PX", PROBE_KEPT_MS)
+        """See whether Redis takes writes; only this makes the state "ok" again once it was not.
+
+        Whoever comes first leaves a mark, which lasts. Once seen it is missed when it is gone, or is another's: then
+        Redis came back without what was in it.
+        """
+        probe, mark = ("SET", "carom:probe", "1", "PX", PROBE_KEPT_MS), ("SET", MARK_KEY, self._token, "NX")
+        *_, found = await self._batcher.run_all((probe, mark, ("GET", MARK_KEY)))
+        if self._mark and found != self._mark:
+            metrics.store_emptied.inc()
+            log.error("store_emptied")
+        self._mark = found
         self._batcher.healthy = True
 
     async def close(self) -> None:

@@ -40,7 +40,8 @@ class Lease(NamedTuple):
 class Claim:
     """What a claim found.
 
-    run: make the call; `claims` deliveries have begun it, this one included; or it was held `holds` times.
+    run: make the call; `claims` deliveries have begun it, this one included, and it `was_held` before that; or it was
+    held `holds` times.
     settled: this copy settled already, `stored` says what; publish the next step again.
     leased: another delivery runs it, for at most `lease_ms` more. drop: acknowledge and forget.
     """
@@ -50,6 +51,7 @@ class Claim:
     claims: int = 0
     why: str = ""
     holds: int = 0
+    was_held: bool = False
     stored: tuple[Any, ...] = ()
 
 
@@ -117,7 +119,9 @@ def claim_of(reply: list[Any]) -> Claim:
     """The reply of a script that claims."""
     match reply[0]:
         case b"run":
-            return Claim("run", claims=int(reply[1]), holds=int(reply[4]) if len(reply) > 4 else 0)
+            if len(reply) < 4:  # of a callback, which nothing is noted of while it is held
+                return Claim("run", claims=reply[1])
+            return Claim("run", claims=reply[1], holds=reply[4], was_held=reply[3] == 1)
         case b"leased":
             return Claim("leased", lease_ms=int(reply[1]))
         case b"settled":

@@ -84,8 +84,8 @@ store_emptied = Counter(
 )
 unsealable = Counter(
     "carom_unsealable_total",
-    "Records or messages that could not be opened: their encryption key is gone, or they were tampered with.",
-    "Put the key back into CAROM_ENCRYPTION_KEYS (event record_sealed, or message_parked).",
+    "Records that could not be opened: their encryption key is gone, or they were tampered with. Messages are parked.",
+    "Put the key back into CAROM_ENCRYPTION_KEYS; the events record_sealed and message_parked name jobs.",
     ALL,
 )
 encryption = Gauge(

@@ -78,12 +78,12 @@ lateness_seconds = Histogram(
 queue_wait_seconds = Histogram(
     "carom_queue_wait_seconds",
     "From when a message was due (its job accepted or final, or its time come) until its work began. `held` yes: "
-    "something held it back on purpose meanwhile (carom_holds_total).",
+    "something held it back on purpose meanwhile (carom_holds_total); of callbacks nobody knows that.",
     "held no: consumers are too few or stand still, see carom_slot_wait_seconds; else the broker is slow. "
     "held yes: a pause, a limit, or a host that is away.",
     CONSUMERS,
     WAIT,
-    Labels(("kind", "held"), tuple((kind, held) for kind in ("execute", "callback") for held in ("no", "yes"))),
+    Labels(("kind", "held"), (("execute", "no"), ("execute", "yes"), ("callback", "no"))),
 )
 slot_wait_seconds = Histogram(
     "carom_slot_wait_seconds",
