@@ -5,9 +5,7 @@ from grafana_foundation_sdk.builders.stat import Panel as Stat
 
 from dashboards.board import Query, board, figure, graph, ours, quantiles, rate, row, shared, total
 
-_BUDGET = (
-    f"1 - max by (slo) ({ours('carom:slo_burn:rate3d')})"
-)
+_BUDGET = f"1 - max by (slo) ({ours('carom:slo_burn:rate3d')})"
 
 
 def overview() -> Dashboard:
@@ -74,7 +72,7 @@ def overview() -> Dashboard:
             "Why deliveries are held",
             rate("carom_holds_total", by="reason"),
             unit="reqps",
-            says="paused: GET /api/pause says by whom. concurrency, rate: limits of a destination, GET "
+            says="paused: GET /api/pauses says by whom. concurrency, rate: limits of a destination, GET "
             "/api/destinations. "
             "circuit-open: a destination is away, the event circuit_opened names it. unproven-host: very many hosts "
             "that "
@@ -129,7 +127,7 @@ def overview() -> Dashboard:
             unit="percentunit",
             levels=(0.8, 0.95),
             says="Deliveries worked on, as a share of what the pods may work on at once. Near 100 %: add replicas, or "
-            "raise executor.config.concurrency.",
+            "raise executor.config.executorConcurrency.",
         )
     )
     made = made.with_panel(

@@ -1,5 +1,6 @@
 """What the chart gives to Prometheus and Grafana: its rules, its dashboards, and the queries in both."""
 
+import functools
 import json
 import re
 from pathlib import Path
@@ -33,6 +34,7 @@ class Panel(NamedTuple):
         return [target["expr"] for target in self.document["targets"]]
 
 
+@functools.cache
 def rules() -> list[dict[str, Any]]:
     groups = [group for path in RULES for group in yaml.safe_load(path.read_text())["groups"]]
     return [rule for group in groups for rule in group["rules"]]
@@ -47,6 +49,7 @@ def names() -> list[str]:
     return sorted({alert["alert"] for alert in alerts()})
 
 
+@functools.cache
 def boards() -> dict[str, dict[str, Any]]:
     return {path.stem: json.loads(path.read_text()) for path in DASHBOARDS}
 
@@ -64,6 +67,7 @@ def queries() -> list[str]:
     return [rule["expr"] for rule in rules()] + [query for panel in panels() for query in panel.queries]
 
 
+@functools.cache
 def series() -> dict[str, dict[str, set[str]]]:
     """The values that each label of ours may have, by the names that Prometheus stores."""
     return {
