@@ -35,7 +35,7 @@ def parts() -> Dashboard:
 
 
 def _rabbitmq_figures() -> tuple[Stat, ...]:
-    at_most_once = f'{_RABBIT}, dead_letter_strategy="at_most_once"'
+    at_most_once = f'{_RABBIT}, queue_type="rabbit_quorum_queue", dead_letter_strategy="at_most_once"'
     counted = "|".join(("expired", "rejected", "maxlen", "delivery_limit"))
     return (
         figure(
