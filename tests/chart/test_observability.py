@@ -174,6 +174,30 @@ def test_monitors_find_one_service_each(manifests: helm.Manifests, component: st
     assert {"name": "admin", "containerPort": 8081} in manifests.container(component)["ports"]
 
 
+def test_the_exporters_of_broker_and_store_are_read(manifests: helm.Manifests) -> None:
+    """RabbitMQ's figures of single queues are on a page of their own."""
+    queues = {"family": ["queue_coarse_metrics", "queue_consumer_count"]}
+    pages: dict[str, tuple[int, list[dict[str, Any]]]] = {
+        "rabbitmq": (15692, [{"path": "/metrics"}, {"path": "/metrics/detailed", "params": queues}]),
+        "redis": (9121, [{"path": "/metrics"}]),
+    }
+    for name, (port, wanted) in pages.items():
+        monitor = manifests.get("ServiceMonitor", f"carom-{name}")
+        assert monitor["metadata"]["labels"]["release"] == "kube-prometheus-stack"
+        common = {"port": "prometheus", "interval": "15s"}
+        assert monitor["spec"]["endpoints"] == [common | page for page in wanted]
+        selector = monitor["spec"]["selector"]["matchLabels"].items()
+        (service,) = [s for s in manifests.all("Service") if selector <= s["metadata"]["labels"].items()]
+        assert {"name": "prometheus", "port": port, "targetPort": "prometheus"} in service["spec"]["ports"]
+        containers = manifests.get("StatefulSet", f"carom-{name}")["spec"]["template"]["spec"]["containers"]
+        assert {"name": "prometheus", "containerPort": port} in [p for c in containers for p in c["ports"]]
+        (_, scraping) = manifests.get("NetworkPolicy", f"carom-{name}")["spec"]["ingress"]
+        assert scraping["ports"] == [{"protocol": "TCP", "port": port}]
+        (peer,) = scraping["from"]
+        assert peer["namespaceSelector"]["matchLabels"] == {"kubernetes.io/metadata.name": "monitoring"}
+    assert manifests.get("ConfigMap", "carom-rabbitmq")["data"]["enabled_plugins"] == "[rabbitmq_prometheus].\n"
+
+
 def test_nothing_of_it_by_default() -> None:
     kinds = {document["kind"] for document in helm.render(helm.DEV).objects}
     assert not kinds & {"ServiceMonitor", "PrometheusRule"}

@@ -41,6 +41,7 @@ SPECS = {
     "User": {"rabbitmqClusterReference", "importCredentialsSecret"},
     "Permission": {"rabbitmqClusterReference", "vhost", "userReference", "permissions"},
     "Policy": {"rabbitmqClusterReference", "vhost", "name", "pattern", "applyTo", "definition"},
+    "ServiceMonitor": {"selector", "endpoints"},
     "PodDisruptionBudget": {"maxUnavailable", "selector"},
     "RedisReplication": {
         "clusterSize", "kubernetesConfig", "redisConfig", "storage", "podSecurityContext", "topologySpreadConstraints",

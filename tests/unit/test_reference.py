@@ -42,16 +42,14 @@ def keys_of(value: ast.AST, functions: dict[str, ast.FunctionDef]) -> set[str]:
     found = set()
     for node in ast.walk(value):
         if isinstance(node, ast.Dict):
-            found |= {key.value for key in node.keys if isinstance(key, ast.Constant)}
+            found |= {str(key.value) for key in node.keys if isinstance(key, ast.Constant)}
         elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in functions:
             body = functions[node.func.attr].body
-            found |= {key for statement in body for key in keys_of(statement, {**functions, node.func.attr: NOTHING})}
+            others = {name: function for name, function in functions.items() if name != node.func.attr}
+            found |= {key for statement in body for key in keys_of(statement, others)}
         elif isinstance(node, ast.Attribute) and node.attr == "told":  # carom_common.telemetry.logging.sampling
             found.add("sample_rate")
     return found
-
-
-NOTHING = ast.parse("def nothing(): ...").body[0]
 
 
 def documented_events() -> dict[str, set[str]]:

@@ -28,8 +28,8 @@ seccompProfile: {type: RuntimeDefault}
       requests: {storage: {{ .storage }}}
 {{- end }}
 
-{{/* NetworkPolicy of a database: this release alone, and no way out. More peers may follow as YAML:
-     include "carom.databaseNetworkPolicy" (list . "redis" 6379 (list "intake" "executor")) */}}
+{{/* NetworkPolicy of a database: this release alone, and no way out. More peers may follow as YAML, and the port of its
+     metrics: include "carom.databaseNetworkPolicy" (list . "redis" 6379 (list "intake" "executor") "" 9121) */}}
 {{- define "carom.databaseNetworkPolicy" -}}
 {{- $root := index . 0 -}}
 {{- include "carom.networkPolicyHead" (list $root (index . 1)) }}
@@ -38,12 +38,37 @@ seccompProfile: {type: RuntimeDefault}
         {{- range index . 3 }}
         {{- include "carom.componentPeer" (list $root .) | nindent 8 }}
         {{- end }}
-        {{- if gt (len .) 4 }}
-        {{- index . 4 | nindent 8 }}
+        {{- with index . 4 }}
+        {{- . | nindent 8 }}
         {{- end }}
       ports:
         - {protocol: TCP, port: {{ index . 2 }}}
+    {{- $metrics := index . 5 }}
+    {{- if and $metrics $root.Values.networkPolicy.monitoring.namespaces }}
+    - from:
+        {{- include "carom.namespacePeers" $root.Values.networkPolicy.monitoring.namespaces | nindent 8 }}
+      ports:
+        - {protocol: TCP, port: {{ $metrics }}}
+    {{- end }}
   egress: []
+{{- end }}
+
+{{/* ServiceMonitor of a database, for these pages of its exporter:
+     include "carom.databaseMonitor" (list . "redis" (list (dict "path" "/metrics"))) */}}
+{{- define "carom.databaseMonitor" -}}
+{{- $monitor := (index . 0).Values.monitoring.serviceMonitor -}}
+apiVersion: monitoring.coreos.com/v1
+kind: ServiceMonitor
+metadata:
+  {{- include "carom.metadata" (list (index . 0) (index . 1) (dict "labels" $monitor.labels)) | nindent 2 }}
+spec:
+  selector:
+    matchLabels:
+      {{- include "carom.selectorLabels" (list (index . 0) (index . 1)) | nindent 6 }}
+  endpoints:
+    {{- range index . 2 }}
+    - {{ merge (dict "port" "prometheus" "interval" $monitor.interval) . | toYaml | nindent 6 | trim }}
+    {{- end }}
 {{- end }}
 
 {{/* Configuration of the RabbitMQ for trying out: include "carom.rabbitmqConf" . */}}

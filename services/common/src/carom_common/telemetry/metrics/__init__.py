@@ -3,12 +3,9 @@
 Labels are bounded and declared: no URL, host, tenant, routing key or id.
 """
 
-import platform
-
 from prometheus_client import REGISTRY
 from prometheus_client.registry import CollectorRegistry
 
-from carom_common import __version__
 from carom_common.telemetry.metrics.accepting import *  # noqa: F403
 from carom_common.telemetry.metrics.kinds import CATALOGUE as CATALOGUE
 from carom_common.telemetry.metrics.kinds import Service as Service
@@ -23,4 +20,4 @@ def begin(service: Service, registry: CollectorRegistry = REGISTRY) -> None:
         if service in metric.by:
             metric.begin(service)
             registry.register(metric)
-    build_info.labels(__version__, platform.python_version()).set(1)
+    build_info.labels(*build_info.declared[0]).set(1)

@@ -1,5 +1,8 @@
 """What every process tells of itself, of the broker and of the store. Both have exporters of their own for the rest."""
 
+import platform
+
+from carom_common import __version__
 from carom_common.telemetry.metrics.buckets import BATCH, LAG, ROUND_TRIP
 from carom_common.telemetry.metrics.kinds import ALL, CONSUMERS, Counter, Gauge, Histogram, Labels, one_of
 
@@ -8,7 +11,7 @@ build_info = Gauge(
     "Always 1; the labels say which version runs, on which Python.",
     "Several versions for long: a rollout is stuck.",
     ALL,
-    Labels(("version", "python"), ()),
+    Labels(("version", "python"), ((__version__, platform.python_version()),)),
 )
 broker_up = Gauge(
     "carom_broker_up",
