@@ -10,6 +10,7 @@ from tests.support import helm
 from tests.support.observability import DASHBOARDS, RULES, Panel, boards, panels, queries, unknown
 
 from carom_common.telemetry.metrics import CATALOGUE
+from carom_common.telemetry.metrics.kinds import Histogram
 from carom_common.topology import QUEUES
 from dashboards import pages
 from dashboards.pages import FOLDER, PAGES
@@ -51,7 +52,7 @@ def test_queues_in_queries_exist() -> None:
 
 
 def test_buckets_in_queries_exist() -> None:
-    bounds = {metric.name: metric.bounds for metric in CATALOGUE if metric.kind == "histogram"}
+    bounds = {metric.name: metric.bounds for metric in CATALOGUE if isinstance(metric, Histogram)}
     asked = [found for query in queries() for found in re.findall(r'(carom_\w+)_bucket\{[^}]*le="([^"]+)"', query)]
     assert asked
     for name, bound in asked:

@@ -6,6 +6,7 @@ kube-state-metrics tell of pods is a page that the test makes, and those panels 
 
 import asyncio
 import json
+import re
 import secrets
 import time
 from collections.abc import AsyncIterator
@@ -24,7 +25,7 @@ from tests.support.prometheus import Target as Scraped
 from tests.support.target import Answer, Target, respond
 
 from carom_common.topology import WORK
-from carom_intake.domain.keys import new_key
+from carom_intake.domain.keys import Scope, new_key
 from devstack.certificates import Authority
 from devstack.ports import free_port
 from devstack.services import Stack
@@ -47,10 +48,15 @@ class Watched(NamedTuple):
     end: float
 
     def query(self, expr: str) -> Any:
-        for name, value in VARIABLES.items():
-            expr = expr.replace(f"${name}", value)
-        assert "$" not in expr, expr
-        return self.prometheus.query(expr, self.start, self.end)
+        return self.prometheus.query(filled(expr), self.start, self.end)
+
+
+def filled(expr: str) -> str:
+    """A query as Grafana sends it."""
+    for name, value in VARIABLES.items():
+        expr = expr.replace(f"${name}", value)
+    assert "$" not in expr, expr
+    return expr
 
 
 def cluster(second: int) -> Answer:
@@ -105,7 +111,7 @@ async def watched(servers: Servers) -> AsyncIterator[Watched]:
     servers.rabbitmq.ctl("add_vhost", VHOST)
     servers.rabbitmq.ctl("set_permissions", "-p", VHOST, "guest", ".*", ".*", ".*")
     broker_url = f"{servers.rabbitmq.url}{VHOST}"
-    made = new_key("watched", "default", ["admin"], expires_at=datetime.now(UTC) + timedelta(days=3))
+    made = new_key("watched", "default", [Scope.ADMIN], expires_at=datetime.now(UTC) + timedelta(days=3))
     (directory / "keys.json").write_text(keys_text(made))
     authority = Authority(directory / "ca")
     env = ENV | {
@@ -182,6 +188,20 @@ def test_namespaces_are_found(watched: Watched, name: str) -> None:
         if variable["type"] == "query":
             metric = variable["query"]["query"].removeprefix("label_values(").split(",")[0]
             assert watched.prometheus.ask("label/namespace/values", **{"match[]": metric}), metric
+
+
+def test_latencies_lead_to_traces(watched: Watched) -> None:
+    """Wherever a panel asks for exemplars there are some: ids of the traces that clients began."""
+    without = []
+    for panel in panels():
+        for target in panel.document["targets"]:
+            if target.get("exemplar"):
+                expr = filled(target["expr"])
+                found = watched.prometheus.ask("query_exemplars", query=expr, start=watched.start, end=watched.end)
+                traces = [exemplar["labels"].get("trace_id") for series in found for exemplar in series["exemplars"]]
+                if not traces or not all(re.fullmatch("[0-9a-f]{32}", trace or "") for trace in traces):
+                    without.append(f"{panel}: {target['expr']}")
+    assert without == []
 
 
 def test_alerts_without_patience_fire(watched: Watched) -> None:
