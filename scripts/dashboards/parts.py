@@ -360,10 +360,10 @@ def _pods() -> tuple[TimeSeries, ...]:
         graph(
             "Days until something expires",
             Query(
-                f"min by (use) (({ours('carom_certificate_expiry_timestamp_seconds')} > 0) - time()) < 1e10",
+                f"min by (use) (({ours('carom_certificate_expiry_timestamp_seconds')} > 0) - time()) < Inf",
                 "certificate: {{use}}",
             ),
-            Query(f"min (({ours('carom_api_key_expiry_timestamp_seconds')} > 0) - time()) < 1e10", "API key"),
+            Query(f"min (({ours('carom_api_key_expiry_timestamp_seconds')} > 0) - time()) < Inf", "API key"),
             unit="s",
             levels=(14 * 86_400, 3 * 86_400),
             says="Renew certificates in their Secret, the files are read again; make a new API key before the old "

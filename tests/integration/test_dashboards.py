@@ -23,6 +23,7 @@ from tests.support.observability import RULES, Panel, boards, panels
 from tests.support.prometheus import Prometheus, RedisExporter
 from tests.support.prometheus import Target as Scraped
 from tests.support.target import Answer, Target, respond
+from tests.support.waiting import eventually
 
 from carom_common.topology import WORK
 from carom_intake.domain.keys import Scope, new_key
@@ -59,6 +60,12 @@ def filled(expr: str) -> str:
     return expr
 
 
+async def all_up(prometheus: Prometheus, count: int) -> bool:
+    """Scraped twice at least, so that the executors have looked at the limit, too: they do once a second."""
+    data = await asyncio.to_thread(prometheus.ask, "query", query="count (sum_over_time(up[1m]) >= 2)")
+    return bool(data["result"]) and int(data["result"][0]["value"][1]) == count
+
+
 def cluster(second: int) -> Answer:
     """What a kubelet and kube-state-metrics would tell of one pod of each service."""
     lines = []
@@ -83,11 +90,6 @@ async def traffic(api: Api, target: Target, limited: str, broker_url: str, secon
     broken = target.endpoint(respond(500))
     for url in [limited] * 40:
         await api.submit(url, good.url)
-    connection = await aio_pika.connect(broker_url)
-    async with connection:
-        channel = await connection.channel()
-        work = await channel.get_exchange(WORK, ensure=False)
-        await work.publish(aio_pika.Message(b"not ours", message_id="x"), "execute.normal", mandatory=True)
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         traced = {"traceparent": f"00-{secrets.token_hex(16)}-{secrets.token_hex(8)}-01"}
@@ -102,6 +104,10 @@ async def traffic(api: Api, target: Target, limited: str, broker_url: str, secon
         assert (await api.post({"targetUrl": 7})).status_code == 400
         assert (await api.post({}, {"Authorization": "Bearer carom_none_of_ours"})).status_code == 401
         await asyncio.sleep(0.25)
+    async with await aio_pika.connect(broker_url) as connection:
+        channel = await connection.channel()
+        work = await channel.get_exchange(WORK, ensure=False)
+        await work.publish(aio_pika.Message(b"not ours", message_id="x"), "execute.normal", mandatory=True)
 
 
 @pytest.fixture(scope="module")
@@ -154,7 +160,9 @@ async def watched(servers: Servers) -> AsyncIterator[Watched]:
                         rule = {"rate": {"perSecond": 4, "burst": 1}}
                         answer = await api.http.put(f"/api/destinations/{slow.host}", json=rule)
                         assert answer.status_code == 200, answer.text
-                        await asyncio.sleep(1.5)
+                        await eventually(
+                            lambda: all_up(prometheus, len(targets)), "every target was scraped", interval=0.25
+                        )
                         await traffic(api, target, slow.endpoint().url, broker_url, SECONDS)
                         await asyncio.sleep(3)
                         await api.aclose()
