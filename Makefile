@@ -108,8 +108,9 @@ fmt: $(STAMP) ## format, and mend what the linter can mend
 	@$(BIN)/ruff check --fix
 
 .PHONY: docs
-docs: $(STAMP) ## write the generated reference pages and the chart's README and schema anew
+docs: $(STAMP) ## write the generated reference pages, the dashboards, and the chart's README and schema anew
 	@PYTHONPATH=scripts $(BIN)/python -m reference
+	@PYTHONPATH=scripts $(BIN)/python -m dashboards
 	@PYTHONPATH=scripts $(BIN)/python -m chart_docs
 
 .PHONY: requirements

@@ -32,6 +32,11 @@ def epmd_binary() -> str:
     return _binary("epmd", "/usr/bin")
 
 
+def prometheus_binary(name: str) -> str:
+    """Of Prometheus, promtool and exporters."""
+    return _binary(name, "/usr/bin")
+
+
 def _binary(name: str, folder: str) -> str:
     preferred = Path(folder) / name
     found = str(preferred) if preferred.exists() else shutil.which(name)

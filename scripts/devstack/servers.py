@@ -44,12 +44,14 @@ class RabbitMQ(Server):
         *,
         port: int | None = None,
         management: bool = False,
+        metrics: bool = False,
         settings: Mapping[str, str | int] | None = None,
         tls: ServerTls | None = None,
     ) -> None:
         super().__init__(directory, port)
         self.tls = tls
         self.management_port = free_port() if management else None
+        self.metrics_port = free_port() if metrics else None
         self.settings = dict(settings or {})
         self._epmd_port = free_port()
         self._dist_port = free_port()
@@ -165,11 +167,15 @@ class RabbitMQ(Server):
             }
         if self.management_port:
             settings |= {"management.tcp.ip": "127.0.0.1", "management.tcp.port": self.management_port}
+        if self.metrics_port:
+            settings |= {"prometheus.tcp.ip": "127.0.0.1", "prometheus.tcp.port": self.metrics_port}
         lines = [f"{name} = {value}\n" for name, value in (settings | self.settings).items()]
         (d / "rabbitmq.conf").write_text("".join(lines))
         (d / "rabbitmq-env.conf").write_text("")
         (d / "advanced.config").write_text(_ADVANCED)
-        (d / "enabled_plugins").write_text("[rabbitmq_management].\n" if self.management_port else "[].\n")
+        ports = {"rabbitmq_management": self.management_port, "rabbitmq_prometheus": self.metrics_port}
+        plugins = ",".join(plugin for plugin, port in ports.items() if port)
+        (d / "enabled_plugins").write_text(f"[{plugins}].\n")
 
 
 class Redis(Server):

@@ -28,6 +28,8 @@ def refusal(values: helm.Values, **options: Any) -> str:
     [
         ({}, "No broker is named: set broker.url (amqp://"),
         ({}, "No store is named: set store.url (redis://"),
+        ({"monitoring": {"prometheusRule": {"objectives": {"accept": 1}}}},
+         "monitoring.prometheusRule.objectives.accept is 1: give a share above 0 and below 1"),
         ({}, "RabbitMQ and Redis would keep payloads, headers and responses in clear: set encryption.existingSecret"),
         (helm.merged(URLS, {"encryption": {"keys": "k", "existingSecret": "s", "allowClear": False}}),
          "encryption.keys and encryption.existingSecret are both set"),

@@ -7,30 +7,15 @@ from typing import Any
 import pytest
 import yaml
 from tests.support import helm
+from tests.support.observability import DASHBOARDS, RULES, Panel, boards, panels, queries, unknown
 
-from carom_common.telemetry import metrics
+from carom_common.telemetry.metrics import CATALOGUE
+from carom_common.telemetry.metrics.kinds import Histogram
 from carom_common.topology import QUEUES
+from dashboards import pages
+from dashboards.pages import FOLDER, PAGES
 
-DASHBOARDS = sorted((helm.CHART / "dashboards").glob("*.json"))
-RULES = sorted((helm.CHART / "rules").glob("*.yaml"))
-
-
-def series() -> dict[str, set[str]]:
-    """Labels by the names that Prometheus stores."""
-    return {metric.name + suffix: set(metric.label_names) for metric in metrics.CATALOGUE for suffix in metric.suffixes}
-
-
-def alerts() -> list[dict[str, Any]]:
-    groups = [group for path in RULES for group in yaml.safe_load(path.read_text())["groups"]]
-    return [rule for group in groups for rule in group["rules"]]
-
-
-def panels() -> list[dict[str, Any]]:
-    return [panel for path in DASHBOARDS for panel in json.loads(path.read_text())["panels"]]
-
-
-def queries() -> list[str]:
-    return [rule["expr"] for rule in alerts()] + [target["expr"] for panel in panels() for target in panel["targets"]]
+VARIABLES = re.compile(r"\$(?!__)\{?(\w+)")
 
 
 @pytest.fixture(scope="module")
@@ -39,24 +24,25 @@ def manifests() -> helm.Manifests:
 
 
 def test_there_are_files() -> None:
-    assert DASHBOARDS
-    assert RULES
-    assert len(alerts()) >= 5
-    assert len(panels()) >= 10
+    assert {path.stem for path in DASHBOARDS} == {"overview", "path", "parts"}
+    assert {path.stem for path in RULES} == {"jobs", "parts", "slos"}
+    assert len(panels()) >= 80
 
 
-@pytest.mark.parametrize("query", queries())
-def test_queries_name_metrics_and_labels_that_exist(query: str) -> None:
-    known = series()
-    used = re.findall(r"\b(carom_\w+)(?:\{([^}]*)\})?", query)
-    assert used
-    for name, matchers in used:
-        labels = {"namespace", "job", "le"} | known[name]
-        assert set(re.findall(r"(\w+)\s*=", matchers)) <= labels
-        for grouped in re.findall(r"by \(([^)]*)\)", query):
-            assert {label.strip() for label in grouped.split(",")} <= labels
-    for left, right in ("()", "{}", "[]"):
-        assert query.count(left) == query.count(right)
+# Queries
+
+
+def test_queries_name_metrics_labels_and_values_that_exist() -> None:
+    assert {query: wrong for query in queries() if (wrong := unknown(query))} == {}
+
+
+def test_what_does_not_exist_would_be_found() -> None:
+    """The pattern above finds what it is to check."""
+    assert unknown("sum (rate(carom_no_such_total[5m]))") == ["carom_no_such_total"]
+    assert unknown('carom_attempts_total{outcome="lost"}') == ['carom_attempts_total{outcome="lost"}']
+    assert unknown('carom_attempts_total{outcome=~"lost|gone"}') != []
+    assert unknown('carom_attempts_total{reason="completed"}') != []
+    assert unknown('carom_attempts_total{namespace="x", outcome=~"completed|failed"}') == []
 
 
 def test_queues_in_queries_exist() -> None:
@@ -65,20 +51,89 @@ def test_queues_in_queries_exist() -> None:
     assert named <= {queue.name for queue in QUEUES}
 
 
-@pytest.mark.parametrize("alert", alerts(), ids=lambda alert: alert["alert"])
-def test_alerts_say_what_to_do(alert: dict[str, Any]) -> None:
-    assert alert["alert"].startswith("Carom")
-    assert alert["labels"]["severity"] in ("warning", "critical")
-    assert alert["annotations"].keys() >= {"summary", "description", "rationale"}
-    assert "$labels.namespace" in alert["annotations"]["summary"]
-    assert len(alert["annotations"]["description"]) > 80
+def test_buckets_in_queries_exist() -> None:
+    bounds = {metric.name: metric.bounds for metric in CATALOGUE if isinstance(metric, Histogram)}
+    asked = [found for query in queries() for found in re.findall(r'(carom_\w+)_bucket\{[^}]*le="([^"]+)"', query)]
+    assert asked
+    for name, bound in asked:
+        assert bound == repr(float(bound)), "Prometheus 3 and prometheus-client write it so"
+        assert float(bound) in bounds[name]
 
 
-@pytest.mark.parametrize("panel", panels(), ids=lambda panel: panel["title"])
-def test_panels_are_described(panel: dict[str, Any]) -> None:
-    assert panel["description"]
-    assert panel["datasource"]["uid"] == "${datasource}"
-    assert all("$namespace" in target["expr"] for target in panel["targets"])
+# Dashboards
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_dashboards_are_fresh(name: str) -> None:
+    assert (FOLDER / name).read_text() == pages.text(PAGES[name]()), "run: make docs"
+
+
+def test_no_dashboard_is_left_over() -> None:
+    assert {path.name for path in DASHBOARDS} == PAGES.keys()
+
+
+@pytest.mark.parametrize("panel", panels(), ids=str)
+def test_panels_are_described(panel: Panel) -> None:
+    """In words that say what to do, with a unit, and for the namespaces that were chosen."""
+    document = panel.document
+    assert len(document["description"]) > 40
+    assert document["fieldConfig"]["defaults"]["unit"]
+    assert document["datasource"] == {"type": "prometheus", "uid": "${datasource}"}
+    for query in panel.queries:
+        assert VARIABLES.findall(query) or query.startswith("count (ALERTS"), query
+    assert len({target["refId"] for target in document["targets"]}) == len(document["targets"])
+
+
+@pytest.mark.parametrize("name", boards())
+def test_variables_are_there(name: str) -> None:
+    """Sources, namespaces, and a tenant that leads to logs and traces; all that is used, and none that does nothing."""
+    board = boards()[name]
+    given = {variable["name"] for variable in board["templating"]["list"]}
+    assert given >= {"datasource", "namespace", "tenant", "logs", "traces"}
+    used = set(VARIABLES.findall(json.dumps({"panels": board["panels"], "links": board["links"]})))
+    assert used - {"__from", "__to"} == given
+
+
+def test_panels_do_not_overlap() -> None:
+    for name, board in boards().items():
+        taken: set[tuple[int, int]] = set()
+        for panel in board["panels"]:
+            grid = panel["gridPos"]
+            cells = {(grid["x"] + x, grid["y"] + y) for x in range(grid["w"]) for y in range(grid["h"])}
+            assert not taken & cells, (name, panel["title"])
+            assert grid["x"] + grid["w"] <= 24
+            taken |= cells
+
+
+def test_latencies_of_the_path_lead_to_traces() -> None:
+    """By exemplar, on every hop that has its trace at hand."""
+    leading = {
+        name
+        for panel in panels()
+        for target in panel.document["targets"]
+        if target.get("exemplar")
+        for name in re.findall(r"(carom_\w+)_bucket", target["expr"])
+    }
+    assert leading >= {
+        "carom_submit_duration_seconds",
+        "carom_queue_wait_seconds",
+        "carom_attempt_duration_seconds",
+        "carom_callback_duration_seconds",
+        "carom_end_to_end_seconds",
+        "carom_lateness_seconds",
+    }
+
+
+def test_a_unit_and_its_levels_are_the_same_everywhere() -> None:
+    """The same query has the same unit and thresholds on whichever dashboard it is."""
+    seen: dict[str, Any] = {}
+    for panel in panels():
+        defaults = panel.document["fieldConfig"]["defaults"]
+        for query in panel.queries:
+            assert seen.setdefault(query, defaults["unit"]) == defaults["unit"], panel
+
+
+# Rendered
 
 
 def test_every_dashboard_is_a_config_map_that_the_sidecar_finds(manifests: helm.Manifests) -> None:
@@ -94,6 +149,18 @@ def test_every_file_of_rules_is_a_prometheus_rule(manifests: helm.Manifests) -> 
         document = manifests.get("PrometheusRule", f"carom-rules-{path.stem}")
         assert document["metadata"]["labels"]["release"] == "kube-prometheus-stack"
         assert document["spec"] == yaml.safe_load(path.read_text())
+
+
+def test_runbooks_and_objectives_are_values() -> None:
+    given = {"runbookBaseUrl": "https://wiki.example/runbooks/", "objectives": {"begin": "0.95"}}
+    values = helm.merged(helm.DEV, {"monitoring": {"prometheusRule": {"enabled": True, **given}}})
+    documents = helm.render(values).all("PrometheusRule")
+    rendered = [rule for each in documents for group in each["spec"]["groups"] for rule in group["rules"]]
+    for rule in rendered:
+        if "alert" in rule:
+            assert rule["annotations"]["runbook_url"] == f"https://wiki.example/runbooks/{rule['alert']}.md"
+    objectives = {r["labels"]["slo"]: r["expr"] for r in rendered if r.get("record") == "carom:slo_objective"}
+    assert objectives == {"accept": "vector(0.999)", "begin": "vector(0.95)", "callback": "vector(0.99)"}
 
 
 @pytest.mark.parametrize("component", helm.COMPONENTS)

@@ -38,7 +38,10 @@ def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
     directory = tmp_path_factory.mktemp("servers")
     (directory / "users.acl").write_text(acl.aclfile())
     settings = {"aclfile": str(directory / "users.acl")}
-    with RabbitMQ(directory / "rabbitmq") as rabbitmq, Redis(directory / "redis", settings=settings) as redis:
+    with (
+        RabbitMQ(directory / "rabbitmq", metrics=True) as rabbitmq,
+        Redis(directory / "redis", settings=settings) as redis,
+    ):
         yield Servers(rabbitmq, redis, directory)
 
 

@@ -9,7 +9,7 @@ import yaml
 from tests.support import chart
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGES = sorted([*(ROOT / "docs/operations").glob("*.md"), *(ROOT / "k8s").rglob("*.md")])
+PAGES = sorted([*(ROOT / "docs/operations").rglob("*.md"), *(ROOT / "k8s").rglob("*.md")])
 NAMES = [str(page.relative_to(ROOT)) for page in PAGES]
 METRICS = (ROOT / "docs/reference/metrics.md").read_text()
 

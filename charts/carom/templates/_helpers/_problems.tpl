@@ -105,7 +105,7 @@
 {{- toYaml $problems -}}
 {{- end }}
 
-{{/* Ingress, HTTPRoute and NetworkPolicies: include "carom.problems.access" . */}}
+{{/* Ingress, HTTPRoute, NetworkPolicies and monitoring: include "carom.problems.access" . */}}
 {{- define "carom.problems.access" -}}
 {{- $problems := list -}}
 {{- $policy := .Values.networkPolicy -}}
@@ -127,6 +127,11 @@
 {{- end -}}
 {{- if and $policy.enabled .Values.monitoring.serviceMonitor.enabled (not $policy.monitoring.namespaces) -}}
 {{- $problems = append $problems "The NetworkPolicies would keep Prometheus out: set networkPolicy.monitoring.namespaces to its namespace, such as [monitoring]." -}}
+{{- end -}}
+{{- range $slo, $share := .Values.monitoring.prometheusRule.objectives -}}
+{{- if or (le ($share | float64) 0.0) (ge ($share | float64) 1.0) -}}
+{{- $problems = append $problems (printf "monitoring.prometheusRule.objectives.%s is %v: give a share above 0 and below 1, such as 0.99 (1 would allow no error at all)." $slo $share) -}}
+{{- end -}}
 {{- end -}}
 {{- if and .Values.test.url (not .Values.test.enabled) -}}
 {{- $problems = append $problems "test.url is set, but test.enabled is false: there is no test to use it." -}}
