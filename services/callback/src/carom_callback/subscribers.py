@@ -21,6 +21,7 @@ from carom_common.steps import FourSteps, Publish
 from carom_common.telemetry import metrics
 from carom_common.telemetry.logging import get_logger
 from carom_common.telemetry.trace import trace_id
+from carom_common.telemetry.tracing import Tracer
 from carom_common.topology import (
     CALLBACK_KEY,
     DEAD,
@@ -54,8 +55,9 @@ class CallbackSteps(FourSteps[CallbackMessage, domain.Decision]):
         signer: Callable[[str], Signer | None],
         vault: Vault,
         rules: EgressRules = NO_RULES,
+        tracer: Tracer | None = None,
     ) -> None:
-        super().__init__(publisher, "callback")
+        super().__init__(publisher, "callback", tracer)
         self._callbacks = callbacks
         self._egress = egress
         self._timeout = timeout
@@ -106,6 +108,13 @@ class CallbackSteps(FourSteps[CallbackMessage, domain.Decision]):
             decision, status = await self._send(work, request) if why is None else (self._refused(message, why), None)
             metrics.callback_seconds.observe(time.perf_counter() - started)
         _outcomes[decision.outcome].inc()
+        if work.trace is not None:
+            work.trace.decided(
+                decision.outcome,
+                "" if status is None else str(status),
+                failed=decision.status != "delivered",
+                retry_ms=decision.wait if decision.eta else 0,
+            )
         report = log.info if decision.status == "delivered" else log.warning
         report(
             "callback",
@@ -124,13 +133,20 @@ class CallbackSteps(FourSteps[CallbackMessage, domain.Decision]):
         return domain.judge_failure(message, error, False, self._delays, now_ms())
 
     async def _send(self, work: Work[CallbackMessage], request: OutboundRequest) -> tuple[domain.Decision, int | None]:
-        message = work.message
+        message, trace = work.message, work.trace
+        if trace is not None:
+            told = self._rules.of(message.tenant).trace_context
+            trace.calling(request.method, request.url, request.headers, propagate=told)
         try:
             response = await self._egress.send(request)
         except EgressError as error:
+            if trace is not None:
+                trace.called(None, error.watch.address if error.watch is not None else None, error.reason)
             work.answered = tells_presence(error.reason)
             return domain.judge_failure(message, str(error), error.retryable, self._delays, now_ms()), None
         work.answered = True
+        if trace is not None:
+            trace.called(response.status, response.watch.address)
         retry_after = response.headers.get("retry-after")
         return domain.judge_answer(message, response.status, retry_after, self._delays, now_ms()), response.status
 
@@ -142,8 +158,11 @@ class CallbackSteps(FourSteps[CallbackMessage, domain.Decision]):
         message = work.message
         if outcome.status == "pending":
             retry = domain.retry_message(message, outcome.eta)
+            if work.trace is not None:
+                retry = work.trace.following(retry, retry=True)
             bucket = largest_within(outcome.wait) or SHORTEST
-            return [Publish(DELAY, delayed(CALLBACK_KEY, bucket), body_of(retry, self._vault))]
+            key = delayed(CALLBACK_KEY, bucket)
+            return [Publish(DELAY, key, body_of(retry, self._vault), traceparent=retry.traceparent)]
         if outcome.dead:
             return [Publish(DEAD, DEAD_CALLBACK_KEY, body_of(message, self._vault), {"reason": outcome.error[:500]})]
         return []

@@ -7,6 +7,7 @@ from typing import Generic, Protocol, TypeVar
 from carom_common.adapters.amqp.consumer import Delivery
 from carom_common.adapters.store.store import Lease, Renewal
 from carom_common.passes import Pass
+from carom_common.telemetry.attempts import AttemptTrace
 
 
 class Timed(Protocol):
@@ -38,6 +39,7 @@ class Work(Generic[M]):
         "message",
         "on_called",
         "task",
+        "trace",
     )
 
     def __init__(self, message: M, delivery: Delivery, process: str) -> None:
@@ -53,6 +55,8 @@ class Work(Generic[M]):
         """Whether the call found somebody; None while none was made."""
         self.on_called: Callable[[Work[M]], None] | None = None
         self.task: asyncio.Task[None] | None = None
+        self.trace: AttemptTrace | None = None
+        """The spans of the attempt; None where there are none, or before its claim."""
         self._copies: tuple[Delivery, ...] = ()
         self._cancelled = False
 

@@ -20,8 +20,10 @@ from carom_common.domain.signatures import Signer
 from carom_common.passes import Place
 from carom_common.steps import FourSteps, Publish
 from carom_common.telemetry import metrics
+from carom_common.telemetry.attempts import AttemptTrace
 from carom_common.telemetry.logging import get_logger
 from carom_common.telemetry.trace import trace_id
+from carom_common.telemetry.tracing import Tracer
 from carom_common.topology import (
     CALLBACK_KEY,
     DEAD,
@@ -60,8 +62,9 @@ class ExecuteSteps(FourSteps[ExecuteMessage, Settlement]):
         signer: Callable[[str], Signer | None],
         vault: Vault,
         rules: EgressRules = NO_RULES,
+        tracer: Tracer | None = None,
     ) -> None:
-        super().__init__(publisher, "execute")
+        super().__init__(publisher, "execute", tracer)
         self._executions = executions
         self._egress = egress
         self._signer = signer
@@ -103,7 +106,7 @@ class ExecuteSteps(FourSteps[ExecuteMessage, Settlement]):
             if message.eta:
                 metrics.lateness_seconds.observe(max(0, now - message.eta) / 1000)
             started = time.perf_counter()
-            result = await self._send(message, now)
+            result = await self._send(message, now, work.trace)
             work.answered = tells_presence(result.reason) if isinstance(result, domain.NoResponse) else True
             duration = time.perf_counter() - started
             metrics.attempt_seconds.observe(duration)
@@ -112,12 +115,17 @@ class ExecuteSteps(FourSteps[ExecuteMessage, Settlement]):
                 work.answered = None  # who had less time than was asked for may be there all the same
                 now = max(now, message.expires)  # the timer may fire a moment early
             decision = domain.decide(message, result, now, int(duration * 1000))
-        self._count(message, decision, duration, now)
+        outcome = self._count(message, decision, duration, now)
+        if work.trace is not None:
+            retry = decision.eta - now if decision.eta else 0
+            work.trace.decided(outcome, decision.reason, failed=outcome != "completed", retry_ms=retry)
         return Settlement(
             decision.status, now, decision.eta, decision.error, decision.dead, decision.reason, decision.entry
         )
 
-    async def _send(self, message: ExecuteMessage, now: int) -> domain.Response | domain.NoResponse:
+    async def _send(
+        self, message: ExecuteMessage, now: int, trace: AttemptTrace | None
+    ) -> domain.Response | domain.NoResponse:
         job = message.job
         rules = self._rules.of(message.tenant)
         # Once more, after intake: the job may be older than the rules.
@@ -138,15 +146,22 @@ class ExecuteSteps(FourSteps[ExecuteMessage, Settlement]):
             job.follow_redirects,
             rules.targets,
         )
+        if trace is not None:
+            trace.calling(job.method, job.target_url, headers, propagate=rules.trace_context)
         try:
             response = await self._egress.send(request)
         except EgressError as error:
+            if trace is not None:
+                trace.called(None, error.watch.address if error.watch is not None else None, error.reason)
             detail = detail_of(error.watch.timing(), error.watch.address) if error.watch is not None else None
             return domain.NoResponse(error.reason, error.retryable, str(error), detail)
+        if trace is not None:
+            trace.called(response.status, response.watch.address)
         detail = detail_of(response.watch.timing(), response.watch.address, response.headers)
         return domain.Response(response.status, response.headers, response.body, response.truncated, detail)
 
-    def _count(self, message: ExecuteMessage, decision: domain.Decision, duration: float, now: int) -> None:
+    def _count(self, message: ExecuteMessage, decision: domain.Decision, duration: float, now: int) -> str:
+        """Tell how an attempt ended; returns its outcome."""
         if decision.status == "waiting":
             outcome = "retried"
             metrics.retries.labels(decision.reason).inc()
@@ -168,6 +183,7 @@ class ExecuteSteps(FourSteps[ExecuteMessage, Settlement]):
             **({"error": decision.entry.error} if decision.entry is not None and status is None else {}),
             **({"retry_in_ms": decision.eta - now} if decision.eta else {}),
         )
+        return outcome
 
     def home(self, work: Work[ExecuteMessage]) -> str:
         if work.delivery.queue == HELD_EXECUTE_QUEUE:
@@ -179,16 +195,20 @@ class ExecuteSteps(FourSteps[ExecuteMessage, Settlement]):
 
     def next_step(self, work: Work[ExecuteMessage], outcome: Settlement) -> list[Publish]:
         """A retry; or the dead letter when retries are spent, and the callback where one is wanted."""
-        message, entry = work.message, outcome.entry
+        message, entry, trace = work.message, outcome.entry, work.trace
         steps = []
         if entry is not None and message.job.wants("attempt"):
-            steps.append(_call_back(message, outcome, "attempt", self._vault))
+            steps.append(_call_back(message, outcome, "attempt", self._vault, trace))
         if outcome.status == "waiting":
             assert entry is not None
             retry = domain.retry_message(message, entry, outcome.eta)
+            if trace is not None:
+                retry = trace.following(retry, retry=True)
             bucket = largest_within(outcome.eta - outcome.now) or SHORTEST
             lane = lane_key(message.job.priority, proven=work.answered is not False)
-            steps.append(Publish(DELAY, delayed(lane, bucket), body_of(retry, self._vault)))
+            steps.append(
+                Publish(DELAY, delayed(lane, bucket), body_of(retry, self._vault), traceparent=retry.traceparent)
+            )
             return steps
         if outcome.dead:
             letter = domain.dead_letter(message, entry)
@@ -196,12 +216,16 @@ class ExecuteSteps(FourSteps[ExecuteMessage, Settlement]):
             reason = domain.CRASH_LOOP if outcome.reason == domain.CRASH_LOOP else "retries spent"
             steps.append(Publish(DEAD, DEAD_EXECUTE_KEY, body_of(letter, self._vault), {"reason": reason}))
         if message.job.wants(outcome.status):
-            steps.append(_call_back(message, outcome, "final", self._vault))
+            steps.append(_call_back(message, outcome, "final", self._vault, trace))
         return steps
 
 
 def _call_back(
-    message: ExecuteMessage, outcome: Settlement, event: Literal["final", "attempt"], vault: Vault
+    message: ExecuteMessage,
+    outcome: Settlement,
+    event: Literal["final", "attempt"],
+    vault: Vault,
+    trace: AttemptTrace | None,
 ) -> Publish:
     result = domain.callback_message(
         message,
@@ -213,4 +237,6 @@ def _call_back(
         dead=outcome.dead,
         event=event,
     )
-    return Publish(WORK, CALLBACK_KEY, body_of(result, vault))
+    if trace is not None:
+        result = trace.following(result)
+    return Publish(WORK, CALLBACK_KEY, body_of(result, vault), traceparent=result.traceparent)

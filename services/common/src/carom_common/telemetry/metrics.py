@@ -113,3 +113,9 @@ acts = Counter(
     "Jobs cancelled, retried, redriven and forgotten as dead letters, one by one or in bulk, by act.",
     ["act"],
 )
+trace_spans_dropped = Counter(
+    "carom_trace_spans_dropped_total",
+    "Spans that no collector got, by reason: queue-full (it is slow: OTEL_BSP_MAX_QUEUE_SIZE, or sample less), "
+    "not-exported (it is away, or refuses them).",
+    ["reason"],
+)

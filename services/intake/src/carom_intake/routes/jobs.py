@@ -13,13 +13,14 @@ from carom_common.domain.clock import now_ms
 from carom_common.domain.filters import decode_head
 from carom_common.telemetry import metrics
 from carom_common.telemetry.logging import get_logger
-from carom_common.telemetry.trace import trace_id, traceparent_from
+from carom_common.telemetry.trace import trace_id
 from carom_intake.accepting import Acceptor, message_of, submission_in
 from carom_intake.auth import require
 from carom_intake.domain.documents import Record, seed_document, typed_document
 from carom_intake.domain.keys import Scope
 from carom_intake.domain.submission import Submission
 from carom_intake.domain.waits import with_pause
+from carom_intake.middleware import traceparent_of
 from carom_intake.once import Given, Once, idempotency_key
 from carom_intake.reading import Limits, read_json_body, stored_job
 from carom_intake.waiting import Waiting
@@ -59,7 +60,7 @@ class JobRoutes:
 
         async def accept(submission: Submission, job_id: str, now: int) -> Given:
             self._acceptor.check_open(caller.tenant, len(body))
-            traceparent = traceparent_from(request.headers.get("traceparent"))
+            traceparent = traceparent_of(request)
             message = message_of(submission, caller.tenant, job_id, now, traceparent)
             await self._acceptor.accept(message)
             metrics.jobs_submitted.inc()
