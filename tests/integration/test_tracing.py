@@ -78,14 +78,15 @@ async def test_one_trace_from_the_client_to_the_receiver(traced: Traced, target:
     trace, header = begun()
     endpoint, receiver = target.endpoint(respond(200, {"leak": PLANT})), target.endpoint(respond(200, {"leak": PLANT}))
     secrets = {"X-Api-Key": PLANT, "Cookie": PLANT}
-    job_id = await traced.told.submit(
-        with_secrets(endpoint),
-        callback={"url": with_secrets(receiver), "headers": secrets},
-        method="POST",
-        headers=secrets,
-        payload={"card": PLANT},
-        request_headers=header | {"X-Request-Id": PLANT, "User-Agent": PLANT},
-    )
+    job = {
+        "targetUrl": with_secrets(endpoint),
+        "callback": {"url": with_secrets(receiver), "headers": secrets},
+        "method": "POST",
+        "headers": secrets,
+        "payload": {"card": PLANT},
+    }
+    accepted = await traced.told.post(job, header | {"X-Request-Id": PLANT, "User-Agent": PLANT})
+    job_id = accepted.json()["jobId"]
     spans = await traced.collector.of_job(job_id, 9)
     found = {(span.service.removeprefix("carom-"), span.kind, span.name): span for span in spans}
     work, back = "carom.work:execute.normal", "carom.work:callback.normal"

@@ -240,7 +240,7 @@ class FourSteps(ABC, Generic[M, O]):
         work.ack()
 
     async def _publish(self, work: Work[M], message: Publish) -> str:
-        """Publish with confirm, as often as it takes, return its id; raises Abandoned when the delivery has gone back."""
+        """Publish with confirm, as often as it takes, return its id; raises Abandoned when the delivery went back."""
         tries = 0
         while work.delivery.alive:
             try:
