@@ -84,16 +84,17 @@ async def test_one_trace_from_the_client_to_the_receiver(traced: Traced, target:
         "method": "POST",
         "headers": secrets,
         "payload": {"card": PLANT},
+        "priority": "high",  # a normal one may come in through the queue of hosts that nobody heard from
     }
     accepted = await traced.told.post(job, header | {"X-Request-Id": PLANT, "User-Agent": PLANT})
     job_id = accepted.json()["jobId"]
     spans = await traced.collector.of_job(job_id, 9)
     found = {(span.service.removeprefix("carom-"), span.kind, span.name): span for span in spans}
-    work, back = "carom.work:execute.normal", "carom.work:callback.normal"
+    work, back = "carom.work:execute.high", "carom.work:callback.normal"
     server = found["intake", "server", "POST /api/jobs"]
     publish = found["intake", "producer", f"publish {work}"]
-    wait = found["executor", "internal", "wait carom.execute.normal"]
-    process = found["executor", "consumer", "process carom.execute.normal"]
+    wait = found["executor", "internal", "wait carom.execute.high"]
+    process = found["executor", "consumer", "process carom.execute.high"]
     call = found["executor", "client", "POST"]
     result = found["executor", "producer", f"publish {back}"]
     wait_back = found["callback", "internal", "wait carom.callback"]
@@ -134,7 +135,7 @@ async def test_one_trace_from_the_client_to_the_receiver(traced: Traced, target:
         "messaging.operation.name": "publish",
         "messaging.operation.type": "send",
         "messaging.destination.name": work,
-        "messaging.rabbitmq.destination.routing_key": "execute.normal",
+        "messaging.rabbitmq.destination.routing_key": "execute.high",
         "messaging.message.id": message_id,
     }
     size, queued = process.attributes["messaging.message.body.size"], process.attributes["carom.wait.queue_ms"]
@@ -142,7 +143,7 @@ async def test_one_trace_from_the_client_to_the_receiver(traced: Traced, target:
         "messaging.system": "rabbitmq",
         "messaging.operation.name": "process",
         "messaging.operation.type": "process",
-        "messaging.destination.name": "carom.execute.normal",
+        "messaging.destination.name": "carom.execute.high",
         "messaging.message.id": message_id,
         "messaging.message.body.size": size,
         "carom.generation": 1,
@@ -176,9 +177,9 @@ async def test_retries_are_spans_linked_to_the_one_before(traced: Traced, target
     trace, header = begun()
     endpoint = target.endpoint(respond(503), respond(500), respond())
     receiver = target.endpoint(respond(500), respond())
-    job_id = await traced.told.submit(endpoint.url, receiver.url, request_headers=header, **FAST)
+    job_id = await traced.told.submit(endpoint.url, receiver.url, request_headers=header, priority="high", **FAST)
     spans = await traced.collector.of_job(job_id, 2 + 3 * 4 + 4 + 3)
-    attempts = [span for span in spans if span.name == "process carom.execute.normal"]
+    attempts = [span for span in spans if span.name == "process carom.execute.high"]
     callbacks = [span for span in spans if span.name == "process carom.callback"]
     assert {span.trace for span in spans} == {trace}
     assert [a.attributes["carom.attempt"] for a in attempts] == [1, 2, 3]
@@ -194,7 +195,7 @@ async def test_retries_are_spans_linked_to_the_one_before(traced: Traced, target
     by_id = {span.span: span for span in spans}
     for before, after in itertools.pairwise(attempts):
         sent = by_id[after.parent]
-        assert (sent.name, sent.parent) == ("publish carom.delay:execute.normal.100", before.span)
+        assert (sent.name, sent.parent) == ("publish carom.delay:execute.high.100", before.span)
         assert after.attributes["carom.wait.delay_ms"] == before.attributes["carom.retry.delay_ms"] == 100
     calls = {span.parent: span for span in spans if span.kind == "client"}
     of_attempts = [calls[span.span].attributes for span in attempts]
