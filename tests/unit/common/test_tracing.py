@@ -5,7 +5,7 @@ import sys
 from typing import Any
 
 import pytest
-from opentelemetry.sdk.trace.sampling import TraceIdRatioBased
+from opentelemetry.sdk.trace.sampling import Decision, TraceIdRatioBased
 from opentelemetry.semconv._incubating.attributes import messaging_attributes
 from opentelemetry.semconv.attributes import (
     error_attributes,
@@ -73,8 +73,8 @@ def test_contexts() -> None:
 def test_sampling_is_that_of_the_sdk(ratio: float) -> None:
     tracer, theirs = Tracer(Written(), ratio), TraceIdRatioBased(ratio)
     roots = [tracer.root() for _ in range(500)]
-    expected = [theirs.should_sample(None, int(trace_id(root), 16), "x").decision.is_sampled() for root in roots]
-    assert [is_sampled(root) for root in roots] == expected
+    decided = [theirs.should_sample(None, int(trace_id(root), 16), "x").decision for root in roots]
+    assert [is_sampled(root) for root in roots] == [decision is Decision.RECORD_AND_SAMPLE for decision in decided]
     assert all(map(is_traceparent, roots))
 
 
