@@ -18,6 +18,7 @@ NAMED = {"certifi": frozenset({"MPL-2.0"})}
 _SAME = {
     "Apache": "Apache-2.0",
     "Apache Software License": "Apache-2.0",
+    "3-Clause BSD License": "BSD-3-Clause",
     "BSD License": "BSD-3-Clause",
     "MIT License": "MIT",
     "Mozilla Public License 2.0 (MPL 2.0)": "MPL-2.0",

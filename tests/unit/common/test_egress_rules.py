@@ -51,6 +51,14 @@ def test_what_is_said_of_a_tenant_takes_the_place_of_what_is_said_of_all() -> No
     assert ours.callbacks.refusal("c.test") is None
 
 
+def test_whether_who_is_called_is_told_the_trace() -> None:
+    everybody = parse_egress_rules('{"*": {"traceContext": false}, "a": {"traceContext": true}, "b": {}}')
+    assert [everybody.of(tenant).trace_context for tenant in "abx"] == [True, False, False]
+    one = rules(a={"traceContext": False})
+    assert [one.of(tenant).trace_context for tenant in "ab"] == [False, True]
+    assert NO_RULES.of("a").trace_context
+
+
 def test_headers_that_are_blocked_or_not_among_the_allowed() -> None:
     given = rules(a={"headers": {"allow": ["X-*", "accept"], "block": ["x-forwarded-*", "X-Real-IP"]}}).of("a").headers
     headers = {"X-One": "1", "Accept": "*/*", "X-Forwarded-For": "1", "x-real-ip": "1", "Cookie": "1", "Acceptx": "1"}

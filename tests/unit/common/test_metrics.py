@@ -13,9 +13,10 @@ from prometheus_client.parser import text_string_to_metric_families as parse_tex
 from carom_common import __version__
 from carom_common.admin import Health, admin_app
 from carom_common.telemetry import metrics
-from carom_common.telemetry.marks import Marks, ms, sampled_trace
+from carom_common.telemetry.marks import Marks, ms
 from carom_common.telemetry.metrics import kinds
 from carom_common.telemetry.metrics.kinds import EXECUTOR, Counter, Gauge, Histogram, Labels, Service, one_of
+from carom_common.telemetry.trace import sampled_trace
 
 SERVICES = Path(__file__).resolve().parents[3] / "services"
 SERVICE_NAMES: tuple[Service, ...] = ("intake", "executor", "callback")

@@ -16,6 +16,13 @@ CAROM_SHUTDOWN_TIMEOUT: {{ include "carom.scalar" $values.shutdown.drainSeconds 
 {{- range $key, $value := merge (dict) $values.config $root.Values.config }}
 CAROM_{{ $key | snakecase | upper }}: {{ include "carom.scalar" $value | quote }}
 {{- end }}
+{{- with $root.Values.tracing }}
+OTEL_EXPORTER_OTLP_ENDPOINT: {{ .endpoint | quote }}
+OTEL_TRACES_SAMPLER: {{ .sampler | quote }}
+OTEL_TRACES_SAMPLER_ARG: {{ include "carom.scalar" .ratio | quote }}
+OTEL_BSP_MAX_QUEUE_SIZE: {{ include "carom.scalar" .queueSize | quote }}
+CAROM_TRACE_ERRORS: {{ .errors | quote }}
+{{- end }}
 CAROM_EGRESS_SCHEMES: {{ join "," $root.Values.egress.schemes | quote }}
 CAROM_EGRESS_PORTS: {{ join "," $root.Values.egress.ports | quote }}
 CAROM_EGRESS_BLOCKED_PORTS: {{ join "," $root.Values.egress.blockedPorts | quote }}
@@ -64,6 +71,15 @@ data:
     secretKeyRef:
       name: {{ $proxy.existingSecret }}
       key: {{ $proxy.secretKey }}
+{{- end }}
+{{- end }}
+{{- with (index . 0).Values.tracing }}
+{{- if and .endpoint .headersSecret }}
+- name: OTEL_EXPORTER_OTLP_HEADERS
+  valueFrom:
+    secretKeyRef:
+      name: {{ .headersSecret }}
+      key: {{ .headersKey }}
 {{- end }}
 {{- end }}
 {{- with include "carom.encryptionSecret" (index . 0) }}

@@ -79,6 +79,13 @@ spec:
 {{- end -}}
 {{- end }}
 
+{{/* Egress rule to the collector of spans, if any: include "carom.collectorEgress" . */}}
+{{- define "carom.collectorEgress" -}}
+{{- if .Values.tracing.endpoint -}}
+{{- include "carom.egressTo" (list .Values.networkPolicy.collector.to .Values.networkPolicy.collector.ports) -}}
+{{- end -}}
+{{- end }}
+
 {{/* CIDRs that jobs may reach beyond the internet, as a YAML list: include "carom.openedCIDRs" . | fromYamlArray */}}
 {{- define "carom.openedCIDRs" -}}
 {{- $opened := .Values.networkPolicy.egress.allowedCIDRs -}}
@@ -119,6 +126,7 @@ spec:
     {{- include "carom.dnsEgress" $root | nindent 4 }}
     {{- include "carom.brokerEgress" $root | nindent 4 }}
     {{- include "carom.storeEgress" $root | nindent 4 }}
+    {{- include "carom.collectorEgress" $root | nindent 4 }}
     {{- if $root.Values.networkPolicy.egress.internet }}
     - to:
         {{- include "carom.internetPeers" $root | nindent 8 }}

@@ -11,6 +11,7 @@ from carom_common.consuming import Limits, consume_until
 from carom_common.egress_settings import outbound_of
 from carom_common.signing import SigningKeys
 from carom_common.topology import CALLBACK_QUEUE, CRASHED_CALLBACK_QUEUE
+from carom_common.tracers import FLUSH_SECONDS, open_tracer
 
 WEIGHTS = {CALLBACK_QUEUE: 8, CRASHED_CALLBACK_QUEUE: 1}
 
@@ -20,6 +21,8 @@ async def serve(settings: CallbackSettings, stop: asyncio.Event) -> None:
     keys = SigningKeys(settings)
     outbound = outbound_of(settings)
     egress = egress_client(settings, outbound)
+
+    tracer = open_tracer("callback", settings)
 
     def steps(store: Store, publisher: Publisher) -> CallbackSteps:
         return CallbackSteps(
@@ -31,8 +34,11 @@ async def serve(settings: CallbackSettings, stop: asyncio.Event) -> None:
             keys.signer,
             store.vault,
             outbound.rules,
+            tracer,
         )
 
     limits = Limits(WEIGHTS, settings.callback_concurrency, settings.callback_max_held, CRASHED_CALLBACK_QUEUE, False)
     await consume_until(stop, "callback", settings, steps, limits, place, keys.watch)
     await egress.close()
+    if tracer is not None:
+        await tracer.close(FLUSH_SECONDS)

@@ -20,8 +20,8 @@ from carom_common.passes import Place
 from carom_common.steps import FourSteps, Publish
 from carom_common.telemetry import metrics
 from carom_common.telemetry.logging import get_logger, sampling
-from carom_common.telemetry.marks import sampled_trace
-from carom_common.telemetry.trace import trace_id
+from carom_common.telemetry.trace import sampled_trace, trace_id
+from carom_common.telemetry.tracing import Tracer
 from carom_common.topology import (
     CALLBACK_KEY,
     DEAD,
@@ -59,8 +59,9 @@ class CallbackSteps(FourSteps[CallbackMessage, domain.Decision]):
         signer: Callable[[str], Signer | None],
         vault: Vault,
         rules: EgressRules = NO_RULES,
+        tracer: Tracer | None = None,
     ) -> None:
-        super().__init__(publisher, "callback")
+        super().__init__(publisher, "callback", tracer)
         self._callbacks = callbacks
         self._egress = egress
         self._timeout = timeout
@@ -113,6 +114,13 @@ class CallbackSteps(FourSteps[CallbackMessage, domain.Decision]):
             marks.call = time.perf_counter() - started
             _callback_seconds.observe(marks.call, trace)
         _outcomes[decision.outcome].inc()
+        if work.trace is not None:
+            work.trace.decided(
+                decision.outcome,
+                "" if marks.status is None else str(marks.status),
+                failed=decision.status != "delivered",
+                retry_ms=decision.wait if decision.eta else 0,
+            )
         if decision.outcome == "retried":
             work.retried()
         elif decision.outcome == "delivered" and message.event == "final" and message.callback_generation == 1:
@@ -154,15 +162,22 @@ class CallbackSteps(FourSteps[CallbackMessage, domain.Decision]):
         return domain.judge_failure(message, error, False, self._delays, now_ms())
 
     async def _send(self, work: Work[CallbackMessage], request: OutboundRequest) -> domain.Decision:
-        message, marks = work.message, work.marks
+        message, marks, trace = work.message, work.marks, work.trace
+        if trace is not None:
+            told = self._rules.of(message.tenant).trace_context
+            trace.calling(request.method, request.url, request.headers, propagate=told)
         try:
             response = await self._egress.send(request)
         except EgressError as error:
             if error.reason == "refused":
                 _refusals[error.by].inc()
+            if trace is not None:
+                trace.called(None, error.watch.address if error.watch is not None else None, error.reason)
             work.answered = tells_presence(error.reason)
             return domain.judge_failure(message, str(error), error.retryable, self._delays, now_ms())
         work.answered, marks.status, marks.received = True, response.status, len(response.body)
+        if trace is not None:
+            trace.called(response.status, response.watch.address)
         retry_after = response.headers.get("retry-after")
         return domain.judge_answer(message, response.status, retry_after, self._delays, now_ms())
 
@@ -174,8 +189,11 @@ class CallbackSteps(FourSteps[CallbackMessage, domain.Decision]):
         message = work.message
         if outcome.status == "pending":
             retry = domain.retry_message(message, outcome.eta)
+            if work.trace is not None:
+                retry = work.trace.following(retry, retry=True)
             bucket = largest_within(outcome.wait) or SHORTEST
-            return [Publish(DELAY, delayed(CALLBACK_KEY, bucket), body_of(retry, self._vault))]
+            key = delayed(CALLBACK_KEY, bucket)
+            return [Publish(DELAY, key, body_of(retry, self._vault), traceparent=retry.traceparent)]
         if outcome.dead:
             return [Publish(DEAD, DEAD_CALLBACK_KEY, body_of(message, self._vault), {"reason": outcome.error[:500]})]
         return []

@@ -5,7 +5,7 @@ a test compares it with these classes.
 """
 
 import sys
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError, model_validator
@@ -59,6 +59,17 @@ def _check_sealing_keys(value: SecretStr) -> SecretStr:
 
 def _check_headers(value: tuple[str, ...]) -> tuple[str, ...]:
     check_names(value)
+    return value
+
+
+def _check_endpoint(value: str) -> str:
+    try:
+        parts = urlsplit(value)
+        valid = not value or (parts.scheme in ("http", "https") and parts.hostname and parts.port != 0)
+    except ValueError:
+        valid = False
+    if not valid:
+        raise ValueError("must be a URL such as http://collector:4318")
     return value
 
 
@@ -148,6 +159,37 @@ class Settings(BaseSettings):
         1800,
         description="The broker's `consumer_timeout` in seconds; must exceed the longest job timeout, hold and margin.",
         ge=MAX_TIMEOUT_MS / 1000 + HOLD_SECONDS + CONSUMER_TIMEOUT_MARGIN,
+    )
+
+    otlp_endpoint: Annotated[str, AfterValidator(_check_endpoint)] = Field(
+        "",
+        validation_alias="OTEL_EXPORTER_OTLP_ENDPOINT",
+        description="Base URL of a collector that takes spans over OTLP/HTTP, such as `http://collector:4318`; empty: "
+        "none are made. The exporter's other variables (`OTEL_EXPORTER_OTLP_HEADERS`, `_CERTIFICATE`, ...) hold too.",
+    )
+    traces_sampler: Literal["parentbased_traceidratio", "traceidratio"] = Field(
+        "parentbased_traceidratio",
+        validation_alias="OTEL_TRACES_SAMPLER",
+        description="`parentbased_traceidratio`: a client's `traceparent` decides whether its trace is sampled, and "
+        "the ratio about the others. `traceidratio`: the ratio decides about all.",
+    )
+    traces_ratio: float = Field(
+        0.01,
+        ge=0,
+        le=1,
+        validation_alias="OTEL_TRACES_SAMPLER_ARG",
+        description="Share of the traces that are sampled.",
+    )
+    trace_errors: bool = Field(
+        True,
+        description="Record the spans of what fails even where its trace is not sampled.",
+    )
+    trace_queue: int = Field(
+        8192,
+        ge=512,
+        le=1_000_000,
+        validation_alias="OTEL_BSP_MAX_QUEUE_SIZE",
+        description="Spans that wait for the collector at most; more are dropped and counted.",
     )
 
     @model_validator(mode="after")

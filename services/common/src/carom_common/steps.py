@@ -6,8 +6,8 @@ A crash between any two of them is repaired by the redelivery, see ARCHITECTURE.
 import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable
-from time import perf_counter
-from typing import Any, Generic, Literal, NamedTuple, TypeVar
+from time import perf_counter, time_ns
+from typing import Any, Generic, Literal, NamedTuple, TypeVar, cast
 
 from carom_common.adapters.amqp.consumer import Delivery
 from carom_common.adapters.amqp.errors import BrokerError
@@ -20,8 +20,10 @@ from carom_common.domain.bulkhead import Standing
 from carom_common.domain.clock import now_ms
 from carom_common.domain.pacing import growing_ms
 from carom_common.telemetry import metrics
+from carom_common.telemetry.attempts import AttemptTrace
 from carom_common.telemetry.logging import get_logger
-from carom_common.telemetry.marks import sampled_trace
+from carom_common.telemetry.trace import sampled_trace
+from carom_common.telemetry.tracing import Tracer
 from carom_common.topology import CRASHED_QUEUES, DEAD, DEAD_QUEUES, DELAY, DELIVERY_LIMIT, delayed, parked_key
 from carom_common.work import M, Work
 
@@ -45,6 +47,8 @@ class Publish(NamedTuple):
     headers: dict[str, Any] | None = None
     message_id: str | None = None
     """Set where the same message goes on: whoever settled it by this id may be gone before the next step is out."""
+    traceparent: str = ""
+    """That of the span which sends it, as the body says."""
 
 
 class Abandoned(Exception):
@@ -54,9 +58,12 @@ class Abandoned(Exception):
 class FourSteps(ABC, Generic[M, O]):
     """What a service does with its messages; `O` is the outcome of a call."""
 
-    def __init__(self, publisher: Publisher, kind: Literal["execute", "callback"]) -> None:
+    def __init__(
+        self, publisher: Publisher, kind: Literal["execute", "callback"], tracer: Tracer | None = None
+    ) -> None:
         self._publisher = publisher
         self._kind = kind
+        self._tracer = tracer
         self._slot_seconds = metrics.slot_wait_seconds.labels(kind)
         self._queue_seconds = metrics.queue_wait_seconds.labels(kind, "no")
         self._queue_seconds_held = metrics.queue_wait_seconds.labels(kind, "yes" if kind == "execute" else "no")
@@ -114,6 +121,8 @@ class FourSteps(ABC, Generic[M, O]):
                 work.leased = True
                 work.enter("call")
                 work.renewed_at = work.step_at
+                if self._tracer is not None:
+                    self._begin_trace(work, self._tracer)
                 self._mark_claimed(work, claim, now)
                 work.crash_loop = work.delivery.queue in CRASHED_QUEUES or claim.claims > DELIVERY_LIMIT
                 try:
@@ -123,6 +132,9 @@ class FourSteps(ABC, Generic[M, O]):
                     if not work.resume_after_cancel():
                         raise
                     work.enter("claim")
+                    if work.trace is not None:
+                        work.trace.decided("cancelled", "", failed=False)
+                        self._end_trace(work)
                     continue  # the job was cancelled: the claim says so
                 finally:
                     work.calling = False
@@ -132,6 +144,8 @@ class FourSteps(ABC, Generic[M, O]):
                 try:
                     settled = await _until_stored(work, lambda outcome=outcome: self.settle(work, outcome))  # type: ignore[misc]
                     work.leased = False
+                    if work.trace is not None:
+                        work.trace.settled(accepted=settled)
                     if settled:
                         marks.settled = perf_counter()
                         work.enter("publish")
@@ -143,6 +157,7 @@ class FourSteps(ABC, Generic[M, O]):
                 # Another delivery took the attempt over, and may be lost since: ask anew, never just ack.
                 metrics.settles_refused.inc()
                 log.warning("settle_refused", job_id=work.message.job_id)
+                self._end_trace(work)
                 if not work.delivery.alive:
                     return
                 work.enter("claim")
@@ -153,7 +168,7 @@ class FourSteps(ABC, Generic[M, O]):
             else:
                 await self._stand_back(work, claim)
         except Abandoned:
-            return
+            self._end_trace(work)
         except Unsealable as error:
             await self.park(work.delivery, _sealed(error))
 
@@ -204,16 +219,29 @@ class FourSteps(ABC, Generic[M, O]):
         return claim
 
     async def _finish(self, work: Work[M], outcome: O) -> None:
-        started = perf_counter()
+        started, trace = perf_counter(), work.trace
         steps = self.next_step(work, outcome)
         for message in steps:
-            await self._publish(work, message)
+            sent_at = time_ns() if trace is not None else 0
+            message_id = await self._publish(work, message)
+            if trace is not None:
+                trace.published(message.exchange, message.routing_key, message_id, message.traceparent, sent_at)
             if message.exchange == DEAD:
                 metrics.dead_letters.labels(DEAD_QUEUES[message.routing_key]).inc()
         work.marks.published = perf_counter()
         if steps:
             self._publish_seconds.observe(work.marks.published - started)
         work.ack()
+        self._end_trace(work)
+
+    def _begin_trace(self, work: Work[M], tracer: Tracer) -> None:
+        work.trace = AttemptTrace(tracer, cast(Any, work.message))
+        work.message = cast(M, work.trace.message)
+
+    def _end_trace(self, work: Work[M]) -> None:
+        trace, work.trace = work.trace, None
+        if trace is not None:
+            trace.end(work.delivery.queue, work.lease.message_id, len(work.delivery.body))
 
     async def hop(self, work: Work[M]) -> None:
         """Put an early message into the longest bucket that does not overshoot its eta, confirm, ack."""
@@ -293,20 +321,20 @@ class FourSteps(ABC, Generic[M, O]):
         await self._publish(work, Publish(DELAY, key, work.delivery.body, message_id=work.delivery.message_id))
         work.ack()
 
-    async def _publish(self, work: Work[M], message: Publish) -> None:
-        """Publish with confirm, as often as it takes; raises Abandoned when the delivery has gone back."""
+    async def _publish(self, work: Work[M], message: Publish) -> str:
+        """Publish with confirm, as often as it takes, return its id; raises Abandoned when the delivery went back."""
         tries = 0
         while work.delivery.alive:
             try:
-                await self._publisher.publish(*message)
+                return await self._publisher.publish(
+                    message.exchange, message.routing_key, message.body, message.headers, message.message_id
+                )
             except BrokerError as error:
                 if tries % LOG_EVERY == 0:
                     log.warning("publish_failed", job_id=work.message.job_id, reason=str(error))
                 tries += 1
                 metrics.publish_failures.labels(type(error).__name__).inc()
                 await asyncio.sleep(RETRY_SECONDS)
-            else:
-                return
         raise Abandoned
 
 

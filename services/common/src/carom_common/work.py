@@ -8,6 +8,7 @@ from typing import Generic, Protocol, TypeVar
 from carom_common.adapters.amqp.consumer import Delivery
 from carom_common.adapters.store.store import Lease, Renewal
 from carom_common.passes import Pass
+from carom_common.telemetry.attempts import AttemptTrace
 from carom_common.telemetry.marks import Marks
 
 
@@ -52,6 +53,7 @@ class Work(Generic[M]):
         "step",
         "step_at",
         "task",
+        "trace",
     )
 
     def __init__(self, message: M, delivery: Delivery, process: str) -> None:
@@ -67,6 +69,8 @@ class Work(Generic[M]):
         """Whether the call found somebody; None while none was made."""
         self.on_called: Callable[[Work[M]], None] | None = None
         self.task: asyncio.Task[None] | None = None
+        self.trace: AttemptTrace | None = None
+        """The spans of the attempt; None where there are none, or before its claim."""
         self.step = ""
         """Which of the steps it is in, since `step_at`; empty before the first."""
         self.step_at = self.renewed_at = 0.0

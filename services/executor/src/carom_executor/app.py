@@ -9,6 +9,7 @@ from carom_common.consuming import Limits, consume_until
 from carom_common.egress_settings import outbound_of
 from carom_common.signing import SigningKeys
 from carom_common.topology import CRASHED_EXECUTE_QUEUE, EXECUTE_QUEUES, HELD_EXECUTE_QUEUE
+from carom_common.tracers import FLUSH_SECONDS, open_tracer
 from carom_executor.settings import ExecutorSettings
 from carom_executor.subscribers import ExecuteSteps, place
 
@@ -27,9 +28,13 @@ async def serve(settings: ExecutorSettings, stop: asyncio.Event) -> None:
     outbound = outbound_of(settings)
     egress = egress_client(settings, outbound)
 
+    tracer = open_tracer("executor", settings)
+
     def steps(store: Store, publisher: Publisher) -> ExecuteSteps:
-        return ExecuteSteps(store.executions, publisher, egress, keys.signer, store.vault, outbound.rules)
+        return ExecuteSteps(store.executions, publisher, egress, keys.signer, store.vault, outbound.rules, tracer)
 
     limits = Limits(WEIGHTS, settings.executor_concurrency, settings.executor_max_held, CRASHED_EXECUTE_QUEUE, True)
     await consume_until(stop, "executor", settings, steps, limits, place, keys.watch)
     await egress.close()
+    if tracer is not None:
+        await tracer.close(FLUSH_SECONDS)

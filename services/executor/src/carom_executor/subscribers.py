@@ -20,9 +20,10 @@ from carom_common.domain.signatures import Signer
 from carom_common.passes import Place
 from carom_common.steps import FourSteps, Publish
 from carom_common.telemetry import metrics
+from carom_common.telemetry.attempts import AttemptTrace
 from carom_common.telemetry.logging import get_logger, sampling
-from carom_common.telemetry.marks import Marks, sampled_trace
-from carom_common.telemetry.trace import trace_id
+from carom_common.telemetry.trace import sampled_trace, trace_id
+from carom_common.telemetry.tracing import Tracer
 from carom_common.topology import (
     CALLBACK_KEY,
     DEAD,
@@ -64,8 +65,9 @@ class ExecuteSteps(FourSteps[ExecuteMessage, Settlement]):
         signer: Callable[[str], Signer | None],
         vault: Vault,
         rules: EgressRules = NO_RULES,
+        tracer: Tracer | None = None,
     ) -> None:
-        super().__init__(publisher, "execute")
+        super().__init__(publisher, "execute", tracer)
         self._executions = executions
         self._egress = egress
         self._signer = signer
@@ -108,7 +110,7 @@ class ExecuteSteps(FourSteps[ExecuteMessage, Settlement]):
             if message.eta:
                 metrics.lateness_seconds.observe(max(0, now - message.eta) / 1000, trace)
             started = time.perf_counter()
-            result = await self._send(message, now, marks)
+            result = await self._send(work, now)
             if isinstance(result, domain.NoResponse):
                 work.answered = tells_presence(result.reason)
             else:
@@ -121,11 +123,16 @@ class ExecuteSteps(FourSteps[ExecuteMessage, Settlement]):
                 now = max(now, message.expires)  # the timer may fire a moment early
             decision = domain.decide(message, result, now, int(marks.call * 1000))
         self._count(work, decision, now)
+        if work.trace is not None:
+            outcome = _outcome(decision)
+            retry = decision.eta - now if decision.eta else 0
+            work.trace.decided(outcome, decision.reason, failed=outcome != "completed", retry_ms=retry)
         return Settlement(
             decision.status, now, decision.eta, decision.error, decision.dead, decision.reason, decision.entry
         )
 
-    async def _send(self, message: ExecuteMessage, now: int, marks: Marks) -> domain.Response | domain.NoResponse:
+    async def _send(self, work: Work[ExecuteMessage], now: int) -> domain.Response | domain.NoResponse:
+        message, marks, trace = work.message, work.marks, work.trace
         job = message.job
         rules = self._rules.of(message.tenant)
         # Once more, after intake: the job may be older than the rules.
@@ -148,13 +155,19 @@ class ExecuteSteps(FourSteps[ExecuteMessage, Settlement]):
             job.follow_redirects,
             rules.targets,
         )
+        if trace is not None:
+            trace.calling(job.method, job.target_url, headers, propagate=rules.trace_context)
         try:
             response = await self._egress.send(request)
         except EgressError as error:
             if error.reason == "refused":
                 _refusals[error.by].inc()
+            if trace is not None:
+                trace.called(None, error.watch.address if error.watch is not None else None, error.reason)
             detail = detail_of(error.watch.timing(), error.watch.address) if error.watch is not None else None
             return domain.NoResponse(error.reason, error.retryable, str(error), detail)
+        if trace is not None:
+            trace.called(response.status, response.watch.address)
         detail = detail_of(response.watch.timing(), response.watch.address, response.headers)
         return domain.Response(response.status, response.headers, response.body, response.truncated, detail)
 
@@ -209,16 +222,20 @@ class ExecuteSteps(FourSteps[ExecuteMessage, Settlement]):
 
     def next_step(self, work: Work[ExecuteMessage], outcome: Settlement) -> list[Publish]:
         """A retry; or the dead letter when retries are spent, and the callback where one is wanted."""
-        message, entry = work.message, outcome.entry
+        message, entry, trace = work.message, outcome.entry, work.trace
         steps = []
         if entry is not None and message.job.wants("attempt"):
-            steps.append(_call_back(message, outcome, "attempt", self._vault))
+            steps.append(_call_back(message, outcome, "attempt", self._vault, trace))
         if outcome.status == "waiting":
             assert entry is not None
             retry = domain.retry_message(message, entry, outcome.eta)
+            if trace is not None:
+                retry = trace.following(retry, retry=True)
             bucket = largest_within(outcome.eta - outcome.now) or SHORTEST
             lane = lane_key(message.job.priority, proven=work.answered is not False)
-            steps.append(Publish(DELAY, delayed(lane, bucket), body_of(retry, self._vault)))
+            steps.append(
+                Publish(DELAY, delayed(lane, bucket), body_of(retry, self._vault), traceparent=retry.traceparent)
+            )
             return steps
         if outcome.dead:
             letter = domain.dead_letter(message, entry)
@@ -226,7 +243,7 @@ class ExecuteSteps(FourSteps[ExecuteMessage, Settlement]):
             reason = domain.CRASH_LOOP if outcome.reason == domain.CRASH_LOOP else "retries spent"
             steps.append(Publish(DEAD, DEAD_EXECUTE_KEY, body_of(letter, self._vault), {"reason": reason}))
         if message.job.wants(outcome.status):
-            steps.append(_call_back(message, outcome, "final", self._vault))
+            steps.append(_call_back(message, outcome, "final", self._vault, trace))
         return steps
 
 
@@ -237,7 +254,11 @@ def _outcome(decided: domain.Decision | Settlement) -> str:
 
 
 def _call_back(
-    message: ExecuteMessage, outcome: Settlement, event: Literal["final", "attempt"], vault: Vault
+    message: ExecuteMessage,
+    outcome: Settlement,
+    event: Literal["final", "attempt"],
+    vault: Vault,
+    trace: AttemptTrace | None,
 ) -> Publish:
     result = domain.callback_message(
         message,
@@ -249,4 +270,6 @@ def _call_back(
         dead=outcome.dead,
         event=event,
     )
-    return Publish(WORK, CALLBACK_KEY, body_of(result, vault))
+    if trace is not None:
+        result = trace.following(result)
+    return Publish(WORK, CALLBACK_KEY, body_of(result, vault), traceparent=result.traceparent)

@@ -8,15 +8,17 @@ from carom_common.adapters.amqp.publisher import Publisher
 from carom_common.adapters.store.backlog import Backlog
 from carom_common.adapters.store.store import Store, StoreUnavailable
 from carom_common.contracts.job import encode_job
-from carom_common.contracts.message import VERSION, ExecuteMessage, body_of
+from carom_common.contracts.message import VERSION, ExecuteMessage
 from carom_common.domain.buckets import largest_within
 from carom_common.telemetry import metrics
+from carom_common.telemetry.tracing import Tracer
 from carom_common.topology import DELAY, WORK, delayed
 from carom_intake.domain.submission import InvalidSubmission, Submission, parse_submission
 from carom_intake.lanes import Lanes
 from carom_intake.problems import HttpProblem, unavailable
 from carom_intake.quotas import Quotas
 from carom_intake.reading import Limits
+from carom_intake.sending import send
 
 BACKLOG_RETRY_SECONDS = 5
 
@@ -68,6 +70,7 @@ class Acceptor:
         backlog: Backlog,
         max_backlog: int,
         quotas: Quotas = Quotas(),  # noqa: B008  (it never changes)
+        tracer: Tracer | None = None,
     ) -> None:
         self._store = store
         self._publisher = publisher
@@ -75,6 +78,7 @@ class Acceptor:
         self._backlog = backlog
         self._max_backlog = max_backlog
         self._quotas = quotas
+        self._tracer = tracer
 
     def check_open(self, tenant: str, size: int, jobs: int = 1) -> None:
         """Raise a 503 at once when broker or store cannot take these jobs now, or the backlog has no room for them.
@@ -97,7 +101,7 @@ class Acceptor:
         exchange, key = (WORK, key) if bucket is None else (DELAY, delayed(key, bucket))
         job, started = encode_job(message.job), perf_counter()
         try:
-            await self._publisher.publish(exchange, key, body_of(message, self._store.vault))
+            await send(self._publisher, exchange, key, message, self._store.vault, self._tracer)
             confirmed = perf_counter()
             await self._store.executions.record_queued(message, job)
         except Unroutable as error:

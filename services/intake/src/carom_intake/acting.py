@@ -9,15 +9,16 @@ from carom_common.adapters.amqp.publisher import Publisher
 from carom_common.adapters.store.acts import Act, Acted, Acts, Refused
 from carom_common.adapters.store.records import StoredJob
 from carom_common.adapters.store.stats import Tally
-from carom_common.contracts.message import body_of
 from carom_common.contracts.sealing import Unsealable
 from carom_common.domain.clock import now_ms
 from carom_common.telemetry import metrics
 from carom_common.telemetry.logging import get_logger
 from carom_common.telemetry.trace import traceparent_from
+from carom_common.telemetry.tracing import Tracer
 from carom_common.topology import CALLBACK_KEY, WORK
 from carom_intake.domain.owing import callback_message, execute_message, is_due
 from carom_intake.lanes import Lanes
+from carom_intake.sending import send
 
 OVERDUE_MS = 10_000
 """A request that acts has published, or failed, well before that."""
@@ -33,12 +34,15 @@ class Actor:
     Unsealable: the job cannot be opened, and whatever it owes waits until it can.
     """
 
-    def __init__(self, acts: Acts, publisher: Publisher, lanes: Lanes, tally: Tally) -> None:
+    def __init__(
+        self, acts: Acts, publisher: Publisher, lanes: Lanes, tally: Tally, tracer: Tracer | None = None
+    ) -> None:
         self._acts = acts
         self._publisher = publisher
         self._lanes = lanes
         self._tally = tally
         self._vault = acts.vault
+        self._tracer = tracer
 
     @property
     def can_publish(self) -> bool:
@@ -69,12 +73,14 @@ class Actor:
             self._tally.finished(tenant, "cancelled", max(0, now_ms() - int(acted.stored.state["created"])))
 
     async def _publish(self, job_id: str, stored: StoredJob, owed: str, traceparent: str) -> None:
-        record = (job_id, *stored, traceparent or traceparent_from(None))
+        if not traceparent:
+            traceparent = traceparent_from(None) if self._tracer is None else self._tracer.root()
+        record = (job_id, *stored, traceparent)
         if owed.startswith("execute"):
             message = execute_message(*record)
-            await self._publisher.publish(WORK, self._lanes.of(message.job), body_of(message, self._vault))
+            await send(self._publisher, WORK, self._lanes.of(message.job), message, self._vault, self._tracer)
         elif owed.startswith("callback"):
-            await self._publisher.publish(WORK, CALLBACK_KEY, body_of(callback_message(*record), self._vault))
+            await send(self._publisher, WORK, CALLBACK_KEY, callback_message(*record), self._vault, self._tracer)
 
     async def pay_overdue(self) -> None:
         """Publish what others owe for 10 s: a duty, in one replica at a time. Raises StoreUnavailable."""

@@ -14,16 +14,19 @@ from carom_common.adapters.store.batch import StoreUnavailable
 from carom_common.contracts.sealing import Unsealable
 from carom_common.telemetry import metrics
 from carom_common.telemetry.logging import get_logger
+from carom_common.telemetry.tracing import Tracer
 from carom_intake.admission import Admission
 from carom_intake.auth import Authenticate
-from carom_intake.middleware import RequestIds
+from carom_intake.middleware import RequestIds, RequestSpans
 from carom_intake.problems import HttpProblem, problem_response, unavailable
 from carom_intake.rates import Rates
 
 log = get_logger()
 
 
-def create_app(routes: Sequence[BaseRoute], authenticate: Authenticate, rates: Rates | None = None) -> ASGIApp:
+def create_app(
+    routes: Sequence[BaseRoute], authenticate: Authenticate, rates: Rates | None = None, tracer: Tracer | None = None
+) -> ASGIApp:
     """The application; `authenticate` finds the caller of a request, `rates` says how many it may make."""
     _keep_apart(routes)
     handlers = {
@@ -36,7 +39,8 @@ def create_app(routes: Sequence[BaseRoute], authenticate: Authenticate, rates: R
     app = Starlette(routes=routes, exception_handlers=handlers)
     app.router.redirect_slashes = False
     app.state.authenticate = authenticate
-    return RequestIds(Admission(app, authenticate, rates) if rates else app)
+    whole = RequestIds(Admission(app, authenticate, rates) if rates else app)
+    return whole if tracer is None else RequestSpans(whole, tracer)
 
 
 def _keep_apart(routes: Sequence[BaseRoute]) -> None:

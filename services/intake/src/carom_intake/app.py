@@ -33,6 +33,8 @@ from carom_common.settings import broker_tls, rule_book, store_tls
 from carom_common.signing import SigningKeys
 from carom_common.telemetry import metrics
 from carom_common.telemetry.logging import get_logger
+from carom_common.telemetry.tracing import Tracer
+from carom_common.tracers import FLUSH_SECONDS, open_tracer
 from carom_intake.accepting import Acceptor
 from carom_intake.acting import PAY_SECONDS, Actor
 from carom_intake.api import create_app
@@ -89,7 +91,7 @@ class Wired(NamedTuple):
     """What it adds to `/debug/tasks`."""
 
 
-def wire(settings: IntakeSettings, store: Store, publisher: Publisher) -> Wired:
+def wire(settings: IntakeSettings, store: Store, publisher: Publisher, tracer: Tracer | None = None) -> Wired:
     """The one place where the parts of the API are put together."""
     limits = Limits(settings.max_body, settings.max_payload, settings.max_batch_body, outbound_of(settings))
     origins = Origins(parse_networks(settings.trusted_proxies))
@@ -108,7 +110,7 @@ def wire(settings: IntakeSettings, store: Store, publisher: Publisher) -> Wired:
     metrics.backlog_limit.set(settings.max_backlog)
     metrics.pauses.set_function(lambda: len(looked.pauses.all))
     lanes = Lanes(looked)
-    acceptor = Acceptor(store, publisher, lanes, backlog, settings.max_backlog, quotas)
+    acceptor = Acceptor(store, publisher, lanes, backlog, settings.max_backlog, quotas, tracer)
     once = Once(IdempotencyKeys(store.batcher, settings.retention))
     token = process_token()
     queries = Queries(store.batcher)
@@ -116,7 +118,7 @@ def wire(settings: IntakeSettings, store: Store, publisher: Publisher) -> Wired:
     sweep = Sweep(store.batcher)
     signing = SigningKeys(settings)
     acts = Acts(store.batcher, settings.retention, settings.dead_retention)
-    actor = Actor(acts, publisher, lanes, store.tally)
+    actor = Actor(acts, publisher, lanes, store.tally, tracer)
     campaigns = Campaigns(store.batcher)
     runner = Runner(campaigns, queries, actor, auditor)
     streams = Streams(settings.redis_url.get_secret_value(), store_tls(settings))
@@ -184,8 +186,9 @@ async def serve(settings: IntakeSettings, stop: asyncio.Event) -> None:
         log.warning("auth_off", reason="CAROM_AUTH is off: whoever reaches the API may do anything")
     api_socket = listen(settings.host, settings.port, "the API")
     admin_socket = listen(settings.host, settings.admin_port, "the admin port")
-    wired = wire(settings, store, publisher)
-    app = create_app(wired.routes, wired.authenticate, wired.rates)
+    tracer = open_tracer("intake", settings)
+    wired = wire(settings, store, publisher, tracer)
+    app = create_app(wired.routes, wired.authenticate, wired.rates, tracer)
     config = uvicorn.Config(
         app,
         host=settings.host,
@@ -228,3 +231,5 @@ async def serve(settings: IntakeSettings, stop: asyncio.Event) -> None:
         await serving
         log.info("intake_stopped")
     await store.close()
+    if tracer is not None:
+        await tracer.close(FLUSH_SECONDS)

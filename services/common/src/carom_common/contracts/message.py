@@ -64,6 +64,8 @@ class ExecuteMessage(Struct, frozen=True, rename="camel", omit_defaults=True):
     """Make attempt `attempt` of `job`, not before `eta` (Unix milliseconds). Routed by `execute.<priority>[.<ms>]`.
 
     `base` counts the attempts of earlier generations: retries are counted from there. `expires`: 0 for never.
+    Where spans are made: `published`, since when it waits (Unix milliseconds), and `previous`, the traceparent of the
+    attempt before.
     """
 
     version: int
@@ -78,6 +80,8 @@ class ExecuteMessage(Struct, frozen=True, rename="camel", omit_defaults=True):
     traceparent: str = ""
     base: int = 0
     expires: int = 0
+    published: int = 0
+    previous: str = ""
 
     @property
     def number(self) -> int:
@@ -92,6 +96,7 @@ class CallbackMessage(Struct, frozen=True, rename="camel", omit_defaults=True):
 
     `attempts` ends with the deciding attempt, whose response is whole; it is empty when none was made.
     `dead`: the job is in the dead-letter queue too, so its record is kept as long as that.
+    `published` and `previous` are as in an ExecuteMessage.
     """
 
     version: int
@@ -111,6 +116,8 @@ class CallbackMessage(Struct, frozen=True, rename="camel", omit_defaults=True):
     eta: int = 0
     traceparent: str = ""
     event: Literal["final", "attempt"] = "final"
+    published: int = 0
+    previous: str = ""
 
     @property
     def number(self) -> int:

@@ -34,11 +34,15 @@ class HeaderSection(Struct, frozen=True, rename="camel", forbid_unknown_fields=T
 
 
 class Section(Struct, frozen=True, rename="camel", forbid_unknown_fields=True):
-    """What is said about one tenant, or about `*`. Lists of hosts as in `CAROM_EGRESS_ALLOW`."""
+    """What is said about one tenant, or about `*`. Lists of hosts as in `CAROM_EGRESS_ALLOW`.
+
+    `trace_context`: whether who is called gets a `traceparent`, where spans are made.
+    """
 
     targets: Names | None = None
     callbacks: Names | None = None
     headers: HeaderSection = HeaderSection()
+    trace_context: bool | None = None
 
 
 class HostList:
@@ -123,7 +127,7 @@ class HeaderRules:
 class TenantRules:
     """What holds for one tenant. `targets`, `callbacks`: None for any host that the address policy lets through."""
 
-    __slots__ = ("callbacks", "headers", "targets")
+    __slots__ = ("callbacks", "headers", "targets", "trace_context")
 
     def __init__(self, section: Section, everybody: Section) -> None:
         targets = everybody.targets if section.targets is None else section.targets
@@ -136,6 +140,8 @@ class TenantRules:
             all_.block + mine.block,
             host=bool(all_.host if mine.host is None else mine.host),
         )
+        told = everybody.trace_context if section.trace_context is None else section.trace_context
+        self.trace_context: Final = told is not False
 
 
 class EgressRules:

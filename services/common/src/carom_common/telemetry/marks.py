@@ -57,8 +57,3 @@ class Marks:
 def ms(seconds: float) -> float:
     """Milliseconds, to the tenth."""
     return int(seconds * 10_000 + 0.5) / 10
-
-
-def sampled_trace(traceparent: str) -> str:
-    """The id of a trace that is recorded somewhere, for an exemplar; empty where it is not."""
-    return traceparent[3:35] if traceparent[-1:] in "13579bdf" and traceparent else ""

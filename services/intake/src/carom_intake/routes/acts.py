@@ -6,12 +6,12 @@ from starlette.routing import Route
 
 from carom_common.adapters.amqp.errors import BrokerError
 from carom_common.adapters.store.acts import MAX_GENERATIONS, Act, Acted, Refused, new_token
-from carom_common.telemetry.trace import traceparent_from
 from carom_intake.acting import Actor
 from carom_intake.answers import json_answer
 from carom_intake.auth import Caller, require
 from carom_intake.domain.documents import Record, typed_document
 from carom_intake.domain.keys import Scope
+from carom_intake.middleware import traceparent_of
 from carom_intake.problems import HttpProblem, unavailable
 from carom_intake.reading import is_uuid, no_such_job, refuse_parameters
 
@@ -69,7 +69,7 @@ async def perform(actor: Actor, act: Act, request: Request, caller: Caller) -> A
     job_id: str = request.path_params["job_id"]
     if act not in ("cancel", "forget-execute", "forget-callback") and not actor.can_publish:
         raise unavailable("the message broker is not connected")
-    traceparent = traceparent_from(request.headers.get("traceparent"))
+    traceparent = traceparent_of(request)
     try:
         acted = await actor.act(act, job_id, caller.tenant, new_token(), traceparent) if is_uuid(job_id) else None
     except BrokerError as error:

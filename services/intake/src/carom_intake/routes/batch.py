@@ -15,14 +15,15 @@ from starlette.routing import Route
 from carom_common.contracts.message import ExecuteMessage
 from carom_common.telemetry import metrics
 from carom_common.telemetry.logging import get_logger, sampling
-from carom_common.telemetry.marks import ms, sampled_trace
-from carom_common.telemetry.trace import trace_id, traceparent_from
+from carom_common.telemetry.marks import ms
+from carom_common.telemetry.trace import sampled_trace, trace_id
 from carom_intake.accepting import Acceptor, Took, message_of, submission_in
 from carom_intake.auth import require
 from carom_intake.domain.batch import parse_batch, within
 from carom_intake.domain.checks import Problem
 from carom_intake.domain.keys import Scope
 from carom_intake.domain.submission import InvalidSubmission, Submission, bounded
+from carom_intake.middleware import traceparent_of
 from carom_intake.once import Given, Once, idempotency_key
 from carom_intake.problems import HttpProblem, problem_document, unavailable
 from carom_intake.reading import Limits, read_json_body
@@ -82,7 +83,7 @@ class BatchRoutes:
 
     async def _submit(self, request: Request, tenant: str, key: str | None, body: bytes) -> Response:
         started = time.perf_counter()
-        traceparent = traceparent_from(request.headers.get("traceparent"))
+        traceparent = traceparent_of(request)
         ids: list[str] = []
         statuses: list[int] = []
         slowest = Took(0, 0)

@@ -14,8 +14,8 @@ from carom_common.domain.clock import now_ms
 from carom_common.domain.filters import decode_head
 from carom_common.telemetry import metrics
 from carom_common.telemetry.logging import get_logger, sampling
-from carom_common.telemetry.marks import ms, sampled_trace
-from carom_common.telemetry.trace import trace_id, traceparent_from
+from carom_common.telemetry.marks import ms
+from carom_common.telemetry.trace import sampled_trace, trace_id
 from carom_intake.accepting import Acceptor, Took, message_of, submission_in
 from carom_intake.auth import Caller, require
 from carom_intake.domain.documents import Record, seed_document, typed_document
@@ -24,6 +24,7 @@ from carom_intake.domain.prefer import wait_seconds
 from carom_intake.domain.submission import Submission
 from carom_intake.domain.waits import with_pause
 from carom_intake.explaining import Explainer
+from carom_intake.middleware import traceparent_of
 from carom_intake.once import Given, Once, idempotency_key
 from carom_intake.reading import Limits, flag_in, read_json_body, refuse_parameters, stored_job
 from carom_intake.waiting import Waiting
@@ -68,7 +69,7 @@ class JobRoutes:
         caller = require(request, Scope.JOBS_WRITE)
         key = idempotency_key(request)
         body = await read_json_body(request, self._limits.body)
-        traceparent = traceparent_from(request.headers.get("traceparent"))
+        traceparent = traceparent_of(request)
         message: ExecuteMessage | None = None
         took: Took | None = None
 

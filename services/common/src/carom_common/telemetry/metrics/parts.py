@@ -145,3 +145,10 @@ log_left_out = Counter(
     "As wanted: 1 minus CAROM_LOG_SAMPLE of them.",
     ALL,
 )
+trace_spans_dropped = Counter(
+    "carom_trace_spans_dropped_total",
+    "Spans that no collector got, by reason: queue-full, not-exported.",
+    "queue-full: a slow collector: raise OTEL_BSP_MAX_QUEUE_SIZE, or sample less. not-exported: it is away, or refuses them.",
+    ALL,
+    one_of("reason", "queue-full", "not-exported"),
+)
