@@ -59,8 +59,8 @@ class Store:
     async def probe(self) -> None:
         """See whether Redis takes writes; only this makes the state "ok" again once it was not.
 
-        Whoever comes first leaves a mark, which lasts, and is another each time. Once seen it is missed where another is
-        found: then Redis came back without what was in it.
+        Whoever comes first leaves a mark, which lasts, and is never the same twice. Who has seen it, and then finds
+        another, knows that Redis came back without what was in it.
         """
         probe, mark = ("SET", "carom:probe", "1", "PX", PROBE_KEPT_MS), ("SET", MARK_KEY, os.urandom(8), "NX")
         *_, found = await self._batcher.run_all((probe, mark, ("GET", MARK_KEY)))
