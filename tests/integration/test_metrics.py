@@ -114,7 +114,7 @@ async def test_every_hop_is_measured_and_told_in_one_event(
     assert attempt["duration_ms"] >= 80
     assert attempt["queue"].startswith("carom.execute.")
     assert attempt["host"] == endpoint.url.split("/")[2]
-    assert attempt["sent_bytes"] == len(b'{"a":"b"}')
+    assert attempt["sent_bytes"] == len(b'{"a": "b"}')
     assert attempt["received_bytes"] > 0
     for event in (attempt, callback):
         assert event["tenant"] == "default"
