@@ -35,7 +35,6 @@ class Store:
         vault: Vault = CLEAR,
     ) -> None:
         self._batcher = Batcher(url, tls, vault)
-        self._token = os.urandom(8).hex()
         self._mark = b""
         self.tally = Tally(self._batcher)
         self.tenants = Tenants(self._batcher)
@@ -60,10 +59,10 @@ class Store:
     async def probe(self) -> None:
         """See whether Redis takes writes; only this makes the state "ok" again once it was not.
 
-        Whoever comes first leaves a mark, which lasts. Once seen it is missed when it is gone, or is another's: then
-        Redis came back without what was in it.
+        Whoever comes first leaves a mark, which lasts, and is never the same twice. Who has seen it, and then finds
+        another, knows that Redis came back without what was in it.
         """
-        probe, mark = ("SET", "carom:probe", "1", "PX", PROBE_KEPT_MS), ("SET", MARK_KEY, self._token, "NX")
+        probe, mark = ("SET", "carom:probe", "1", "PX", PROBE_KEPT_MS), ("SET", MARK_KEY, os.urandom(8), "NX")
         *_, found = await self._batcher.run_all((probe, mark, ("GET", MARK_KEY)))
         if self._mark and found != self._mark:
             metrics.store_emptied.inc()
