@@ -148,7 +148,7 @@ log_left_out = Counter(
 trace_spans_dropped = Counter(
     "carom_trace_spans_dropped_total",
     "Spans that no collector got, by reason: queue-full, not-exported.",
-    "queue-full: a slow collector: raise OTEL_BSP_MAX_QUEUE_SIZE, or sample less. not-exported: it is away, or refuses them.",
+    "queue-full: raise OTEL_BSP_MAX_QUEUE_SIZE, or sample less. not-exported: the collector is away, or refuses them.",
     ALL,
     one_of("reason", "queue-full", "not-exported"),
 )
