@@ -2,7 +2,8 @@
 
 Parts: compare (../shared/bench), own (Carom alone; also in place of compare where that is not possible),
 accepting (single posts and batches, lateness of delayed jobs), retries (lateness), backlog (drain and memory),
-dead (a healthy host beside dead ones), controls (what security costs), lists (first pages; only when it is named).
+dead (a healthy host beside dead ones), controls (what security costs), telemetry (what metrics and traces cost),
+lists (first pages; only when it is named).
 Without a part all others.
 """
 
@@ -15,7 +16,7 @@ from collections.abc import Callable, Iterator
 from types import FrameType
 from typing import Any
 
-from bench import accepting, backlog, compare, controls, dead_hosts, lists, own, peers, report, retries
+from bench import accepting, backlog, compare, controls, dead_hosts, lists, own, peers, report, retries, telemetry
 from bench.report import say
 from devstack.errors import DevstackError
 from devstack.lock import FileLock, held_text
@@ -23,7 +24,7 @@ from devstack.paths import RUN_DIR
 from devstack.ports import API, is_free
 from devstack.run import LOCK
 
-PARTS = ("compare", "own", "accepting", "retries", "backlog", "dead", "controls", "lists")
+PARTS = ("compare", "own", "accepting", "retries", "backlog", "dead", "controls", "telemetry", "lists")
 DEAD_RATE, DEAD_SECONDS = 50, 40
 _LOCK = RUN_DIR / "bench.lock"
 
@@ -50,7 +51,7 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
     parser.add_argument("parts", nargs="*", metavar="PART", help=", ".join(PARTS))
     parser.add_argument("--own", action="store_true", help="Carom alone instead of compare")
-    parser.add_argument("--rounds", type=_count, default=3, help="rounds of compare and controls (3)")
+    parser.add_argument("--rounds", type=_count, default=3, help="rounds of compare, controls and telemetry (3)")
     parser.add_argument("--all", action="store_true", help=f"compare with {', '.join(peers.OTHERS)} too")
     parser.add_argument("--seconds", type=_count, default=8, help="submission at full speed (8)")
     parser.add_argument("--connections", type=_count, default=64, help="that submit at full speed (64)")
@@ -88,6 +89,7 @@ def _parts(options: argparse.Namespace) -> list[str]:
         "backlog",
         "dead",
         "controls",
+        "telemetry",
         "own" if options.own else "compare",
     }
     if "compare" in parts and (obstacle := peers.obstacle()):
@@ -114,6 +116,7 @@ def _measure(parts: list[str], o: argparse.Namespace) -> int:
             lambda: dead_hosts.measure(o.dead, DEAD_RATE, DEAD_SECONDS),
         ),
         "controls": (120 + o.rounds * 120 * len(controls.WAYS), lambda: controls.measure(o.rounds)),
+        "telemetry": (120 + o.rounds * 120 * len(telemetry.WAYS), lambda: telemetry.measure(o.rounds)),
         "lists": (300 + o.kept // 1000, lambda: lists.measure(o.kept)),
     }
     result: dict[str, Any] = report.machine()
