@@ -128,7 +128,7 @@ owed_messages = Gauge(
 pauses = Gauge(
     "carom_pauses",
     "Pauses in force, as this replica knows them.",
-    "Somebody paused jobs: GET /api/pause says what; resume when the reason is gone.",
+    "Somebody paused jobs: GET /api/pauses says what; resume when the reason is gone.",
     INTAKE,
 )
 duty_led = Gauge(

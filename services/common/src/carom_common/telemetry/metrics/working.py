@@ -250,6 +250,6 @@ destinations = Gauge(
 consumer_paused = Gauge(
     "carom_consumer_paused",
     "1 while everything is paused and nothing is consumed.",
-    "GET /api/pause says what was paused; resume when the reason is gone.",
+    "GET /api/pauses says what was paused; resume when the reason is gone.",
     CONSUMERS,
 )
