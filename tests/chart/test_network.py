@@ -143,6 +143,14 @@ def test_intake_reaches_the_identity_provider_where_there_is_one() -> None:
     assert settings["CAROM_OIDC_JWKS_URL"] == "https://id.example/keys"
 
 
+@pytest.mark.parametrize("component", helm.COMPONENTS)
+def test_the_collector_of_spans_is_reached_where_there_is_one(component: str) -> None:
+    collector = {"networkPolicy": {"collector": {"to": [{"ipBlock": {"cidr": "10.9.8.7/32"}}], "ports": [4319]}}}
+    there = {"tracing": {"endpoint": "http://collector.monitoring:4319"}}
+    assert reaches(helm.render(helm.merged(helm.MINIMAL, collector, there)), component, "10.9.8.7", 4319)
+    assert not reaches(helm.render(helm.merged(helm.MINIMAL, collector)), component, "10.9.8.7", 4319)
+
+
 def test_dependencies_reach_nothing(dev: helm.Manifests) -> None:
     for name, port, clients in (
         ("rabbitmq", 5672, {"intake", "executor", "callback", "topology"}),

@@ -4,6 +4,7 @@ import asyncio
 from typing import Any
 
 import pytest
+from tests.support.waiting import eventually
 
 from carom_common import workloop
 from carom_common.adapters.store.transitions import Renewal
@@ -178,7 +179,7 @@ async def test_a_defect_gives_the_message_back_after_a_pause(monkeypatch: pytest
     broken, fine = Delivery("broken"), Delivery("fine")
     deliver(loop, steps, broken, fine)
     steps.go.set()
-    await asyncio.sleep(0.5)
+    await eventually(lambda: broken.requeued, "the broken one was not given back")
     assert (broken.acked, broken.requeued) == (0, 1)
     assert (fine.acked, fine.requeued) == (1, 0)
 
