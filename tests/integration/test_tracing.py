@@ -257,7 +257,7 @@ async def test_a_call_that_finds_nobody(traced: Traced) -> None:
 async def test_other_requests(traced: Traced) -> None:
     trace, header = begun()
     answers = [
-        await traced.told.http.get(f"/api/jobs/{uuid.uuid4()}?x={PLANT}", headers=header),
+        await traced.told.http.get(f"/api/job/{uuid.uuid4()}?x={PLANT}", headers=header),
         await traced.told.http.post("/api/jobs", content=b"{", headers=header | {"Content-Type": "application/json"}),
         await traced.told.http.get("/api/jobs", headers=header | {"Authorization": f"Bearer {PLANT}"}),
     ]
@@ -269,7 +269,7 @@ async def test_other_requests(traced: Traced) -> None:
 
     spans = sorted(await eventually(all_three, "three spans"), key=lambda span: span.start)
     assert [span.attributes["http.response.status_code"] for span in spans] == [404, 400, 401]
-    assert [span.name for span in spans][:2] == ["GET /api/jobs/{job_id}", "POST /api/jobs"]
+    assert [span.name for span in spans][:2] == ["GET /api/job/{job_id}", "POST /api/jobs"]
     assert not any(span.failed for span in spans)
 
 
