@@ -488,6 +488,21 @@ async def test_a_broker_that_does_not_answer(
     await own_api.wait_for_callback(job_id, "delivered")
 
 
+async def test_a_new_replica_is_ready_once_it_can_take_jobs(servers: Servers, target: Target, tmp_path: Path) -> None:
+    """Or a balancer would send it what it can only refuse."""
+    for number in range(3):
+        env = {"RABBITMQ_URL": servers.rabbitmq.url, "REDIS_URL": servers.redis.url}
+        replica = Service("intake", env, log=tmp_path / f"intake-{number}.log")
+        try:
+            await asyncio.to_thread(replica.start)
+            async with httpx.AsyncClient(base_url=replica.url, trust_env=False) as client:
+                job = {"targetUrl": target.endpoint().url, "callbackUrl": None}
+                answer = await client.post("/api/jobs", json=job)
+            assert answer.status_code == 202, answer.text
+        finally:
+            await asyncio.to_thread(replica.terminate)
+
+
 async def test_starting_before_the_servers(
     own_servers: Servers, own_stack: Stack, own_api: Api, target: Target, admin: httpx.AsyncClient
 ) -> None:

@@ -44,6 +44,9 @@ async def test_readiness_needs_what_is_required_and_ends_with_the_drain() -> Non
         assert (await admin_port.get("/readyz")).status_code == 200
         verbose = (await admin_port.get("/readyz?verbose")).json()
         assert verbose == {"ready": True, "broker": "ok", "store": "not connected", "draining": "no"}
+        health.starting = True
+        assert (await admin_port.get("/readyz")).status_code == 503
+        health.starting = False
         health.draining = True
         assert (await admin_port.get("/readyz")).status_code == 503
 

@@ -32,6 +32,8 @@ class Health:
     def __init__(self, checks: Mapping[str, Callable[[], str]], required: frozenset[str]) -> None:
         self.checks = checks
         self.required = required
+        self.starting = False
+        """Whether it is too early to be sent anything."""
         self.draining = False
         self._beats: dict[str, float] = {}
         metrics.draining.set_function(lambda: self.draining)
@@ -54,7 +56,7 @@ class Health:
         return {**state, "draining": "yes" if self.draining else "no"}
 
     def ready(self) -> bool:
-        return not self.draining and all(self.checks[name]() == "ok" for name in self.required)
+        return not self.starting and not self.draining and all(self.checks[name]() == "ok" for name in self.required)
 
 
 class EmbeddedServer(uvicorn.Server):

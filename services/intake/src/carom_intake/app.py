@@ -1,6 +1,7 @@
-"""Wires intake together. It is ready from start to drain: its own 503 says more than a proxy's."""
+"""Wires intake together. It is ready from its first contact to its drain: its own 503 says more than a proxy's."""
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable, Coroutine
 from pathlib import Path
 from typing import NamedTuple
@@ -72,6 +73,8 @@ from carom_intake.tenancy import Tenancy
 from carom_intake.waiting import Waiting
 
 SWEEP_SECONDS = 30.0
+FIRST_CONTACT_SECONDS = 5.0
+"""How long a new replica is not ready while broker or store are not there yet: others may have them."""
 
 log = get_logger()
 
@@ -209,6 +212,7 @@ async def serve(settings: IntakeSettings, stop: asyncio.Event) -> None:
 
     debug = Debug("intake", wired.process, settings, health, {**wired.parts, **connections(store, publisher)})
     admin = admin_server(health, settings.host, settings.admin_port, debug.report)
+    health.starting = True
     async with background(
         admin.serve(sockets=[admin_socket]),
         connect(),
@@ -218,6 +222,8 @@ async def serve(settings: IntakeSettings, stop: asyncio.Event) -> None:
         *wired.loops,
     ):
         await wired.begin()
+        await _first_contact(publisher, store)
+        health.starting = False
         serving = asyncio.create_task(api.serve(sockets=[api_socket]))
         stopping = asyncio.create_task(stop.wait())
         log.info("intake_started", port=settings.port)
@@ -233,3 +239,11 @@ async def serve(settings: IntakeSettings, stop: asyncio.Event) -> None:
     await store.close()
     if tracer is not None:
         await tracer.close(FLUSH_SECONDS)
+
+
+async def _first_contact(publisher: Publisher, store: Store) -> None:
+    """Until broker and store are there, or for a while."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(FIRST_CONTACT_SECONDS):
+            while not (publisher.available and store.state == "ok"):  # noqa: ASYNC110 (once a start, of two states)
+                await asyncio.sleep(0.02)
