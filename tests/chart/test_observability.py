@@ -199,6 +199,14 @@ def test_the_exporters_of_broker_and_store_are_read(manifests: helm.Manifests) -
     assert manifests.get("ConfigMap", "carom-rabbitmq")["data"]["enabled_plugins"] == "[rabbitmq_prometheus].\n"
 
 
+def test_an_upgrade_leaves_the_broker_alone_where_nobody_reads_its_exporter() -> None:
+    """Another pod template restarts it, and meanwhile nothing is accepted."""
+    manifests = helm.render(helm.DEV)
+    assert set(manifests.get("ConfigMap", "carom-rabbitmq")["data"]) == {"90-carom.conf", "advanced.config"}
+    (container,) = manifests.get("StatefulSet", "carom-rabbitmq")["spec"]["template"]["spec"]["containers"]
+    assert [port["name"] for port in container["ports"]] == ["amqp"]
+
+
 def test_nothing_of_it_by_default() -> None:
     kinds = {document["kind"] for document in helm.render(helm.DEV).objects}
     assert not kinds & {"ServiceMonitor", "PrometheusRule"}
