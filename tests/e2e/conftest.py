@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Generator, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 from tests.e2e.kube import Kube, Object, dump, sleeping_pod
@@ -97,11 +98,14 @@ def new_release(world: World, witness: Witness, loop_thread: LoopThread) -> Make
 
 @pytest.fixture(scope="session")
 def main_release(new_release: MakeRelease, world: World) -> Iterator[Release]:
-    """Two pods of each service behind an Ingress, with jobs encrypted at rest."""
+    """Two pods of each service behind an Ingress, with jobs encrypted at rest and a collector of spans out there."""
     with new_release("carom", "carom-main") as release:
         sealing = f"e1:{base64.b64encode(os.urandom(32)).decode()}"
         release.kube("create", "secret", "generic", ENCRYPTION, f"--from-literal=keys={sealing}")
         values: Object = {"defaults": {"replicas": 2}, "encryption": {"existingSecret": ENCRYPTION}}
+        values["tracing"] = {"endpoint": release.witness.collector}
+        port = urlsplit(release.witness.base).port
+        values["networkPolicy"] = {"collector": {"to": [{"ipBlock": {"cidr": f"{world.address}/32"}}], "ports": [port]}}
         if world.ingress:
             values["ingress"] = {"enabled": True, "hosts": [release.host]}
         if storage := os.environ.get("E2E_STORAGE_CLASS"):

@@ -2,6 +2,7 @@
 
 import base64
 import json
+import uuid
 
 import msgspec
 import pytest
@@ -9,6 +10,7 @@ from tests.e2e.kube import run, until
 from tests.e2e.release import Release
 from tests.e2e.world import World
 from tests.support.chart import CHART
+from tests.support.collector import received
 from tests.support.witness import Witness
 
 from carom_intake.domain.keys import Scope, new_key
@@ -32,6 +34,25 @@ def test_target_and_callback_are_found_by_name(carom: Release, world: World, wit
     job_id = carom.submit(f"{base}/attempt/200", f"{base}/callback/200")
 
     until(lambda: bool(witness.taken(job_id)), 60, f"a callback of {job_id}")
+
+
+def test_a_trace_of_a_client_goes_through_all_pods(carom: Release, witness: Witness) -> None:
+    """Its spans reach a collector that the policies let pods reach for nothing else."""
+    trace = uuid.uuid4().hex
+    body = {"targetUrl": witness.target("200"), "callbackUrl": witness.receiver()}
+
+    status, _, _ = carom.request("/api/jobs", body, {"traceparent": f"00-{trace}-00f067aa0ba902b7-01"})
+
+    def kinds() -> set[tuple[str, str]]:
+        spans = [span for body in list(witness.exported) for _, found in received(body) for span in found]
+        return {(span.service, span.kind) for span in spans if span.trace == trace}
+
+    assert status == 202
+    until(lambda: len(kinds()) >= 6, 60, "spans of intake, executor and callback")
+    assert kinds() >= {
+        *(("carom-intake", kind) for kind in ("server", "producer")),
+        *((f"carom-{service}", kind) for service in ("executor", "callback") for kind in ("consumer", "client")),
+    }
 
 
 def test_helm_test_sends_a_job_through_the_release(carom: Release) -> None:

@@ -62,12 +62,9 @@ class Collector(LoopbackServer):
 
     def _keep(self, body: bytes) -> None:
         self.bodies.append(body)
-        request = ExportTraceServiceRequest.FromString(body)
-        for group in request.resource_spans:
-            resource = {pair.key: _value(pair.value) for pair in group.resource.attributes}
+        for resource, spans in received(body):
             self.resources.append(resource)
-            for scope in group.scope_spans:
-                self.spans += [_got(resource["service.name"], span) for span in scope.spans]
+            self.spans += spans
 
     async def of_job(self, job_id: str, count: int, within: float = WITHIN + 10) -> list[Got]:
         """The spans that name a job and their calls, in the order of their beginning, once there are `count`."""
@@ -85,6 +82,16 @@ class Collector(LoopbackServer):
             names = [(s.service, s.name) for s in self.spans if s.job == job_id]
             raise AssertionError(f"{error}; there are {names}") from None
         return sorted(found, key=lambda span: span.start)
+
+
+def received(body: bytes) -> list[tuple[dict[str, Any], list[Got]]]:
+    """The attributes of each resource in a request of an exporter, and its spans."""
+    found = []
+    for group in ExportTraceServiceRequest.FromString(body).resource_spans:
+        resource = {pair.key: _value(pair.value) for pair in group.resource.attributes}
+        spans = [_got(resource["service.name"], span) for scope in group.scope_spans for span in scope.spans]
+        found.append((resource, spans))
+    return found
 
 
 def _got(service: str, span: Sent) -> Got:

@@ -93,12 +93,13 @@ def _step(plan: str, index: int) -> Step:
 class Witness:
     """Calls and callbacks by job id, times from the monotonic clock.
 
-    `listener` is a socket to serve on, which services reach as `host`.
+    `listener` is a socket to serve on, which services reach as `host`. What is posted below `collector` is kept.
     """
 
     def __init__(self, thread: LoopThread, listener: socket.socket | None = None, host: str = "127.0.0.1") -> None:
         self.calls: defaultdict[str, list[Call]] = defaultdict(list)
         self.callbacks: defaultdict[str, list[Callback]] = defaultdict(list)
+        self.exported: list[bytes] = []
         self._thread = thread
         self._listener = listener
         self._host = host
@@ -112,6 +113,11 @@ class Witness:
     def receiver(self, plan: str = "200") -> str:
         return f"{self.base}/callback/{plan}"
 
+    @property
+    def collector(self) -> str:
+        """The base URL of one that takes spans (OTLP/HTTP)."""
+        return f"{self.base}/collector"
+
     def taken(self, job_id: str) -> list[Callback]:
         """The callbacks of a job that were answered with 2xx."""
         return [callback for callback in list(self.callbacks.get(job_id, ())) if callback.taken]
@@ -123,6 +129,9 @@ class Witness:
         """Note a request and say what to answer."""
         _, kind, plan = path.split("/", 2)
         now = time.monotonic()
+        if kind == "collector":
+            self.exported.append(body)
+            return Step(200, 0)
         if kind == "callback":
             document = json.loads(body)
             job_id = document["jobId"]
