@@ -52,7 +52,7 @@ class Publisher:
         if not waiting:
             return 0, 0.0
         _, _, since = next(iter(waiting.values()))
-        return len(waiting), asyncio.get_running_loop().time() - since
+        return len(waiting), perf_counter() - since
 
     @property
     def state(self) -> str:
