@@ -28,7 +28,7 @@ RULES = {
 
 
 def measure(rounds: int) -> dict[str, Any]:
-    """Each way in each round, on fresh servers; the figures are the medians."""
+    """All ways in turns; the figures are means."""
     return compare("Security controls", WAYS, rounds, "all", GOAL_PERCENT)
 
 

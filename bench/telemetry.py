@@ -22,7 +22,7 @@ _opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
 def measure(rounds: int) -> dict[str, Any]:
-    """Each way in each round, on fresh servers; the figures are the medians."""
+    """All ways in turns; the figures are means."""
     return compare("Metrics and traces", WAYS, rounds, JUDGED, GOAL_PERCENT)
 
 

@@ -1,9 +1,13 @@
-"""What a job costs one way or another: the same jobs, each way on fresh servers, in turns."""
+"""What a job costs one way or another: a stack for each, all up at once, and bursts of jobs to each in turns.
+
+A machine whose speed drifts does so over seconds to minutes; what is compared here lies a second or two apart. Whole
+runs one after the other, as this was measured before, differed by a third among themselves.
+"""
 
 import statistics
 import tempfile
 from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,9 +18,10 @@ from bench.stand import COMPONENTS, Stand
 from bench.usage import cpu_seconds
 from devstack.certificates import Authority
 
-JOBS, WARM_UP_JOBS = 6000, 1500
+BURST_JOBS, WARM_UP_JOBS = 1000, 2000
 """The first jobs find cold connections and interpreters that have not seen their paths yet."""
-DRAIN_SECONDS = 120
+BURSTS_A_ROUND = 10
+DRAIN_SECONDS = 60
 
 
 def alone(_: Stand) -> AbstractContextManager[None]:
@@ -40,43 +45,82 @@ Ways = Mapping[str, Callable[[Path], Way]]
 """By name; the first is what the others are compared with. Each is given a directory for its files."""
 
 
+class _Contender:
+    """One way, up and warm, and what each burst to it cost."""
+
+    def __init__(self, name: str, made: Callable[[Path], Way], until: ExitStack) -> None:
+        directory = Path(tempfile.mkdtemp(prefix="carom-bench-"))
+        self._way, self._name = made(directory), name
+        authority = Authority(directory / "tls") if self._way.tls else None
+        self._stand = until.enter_context(Stand(directory, self._way.env, authority))
+        until.enter_context(self._way.beside(self._stand))
+        self._accepted = self._called_back = 0
+        self.bursts: list[dict[str, float]] = []
+        """CPU-ms a job by component and, as `stack`, in all."""
+        self._submit(WARM_UP_JOBS)
+
+    def burst(self) -> None:
+        used = cpu_seconds(self._stand.pids())
+        jobs = self._submit(BURST_JOBS)
+        after = cpu_seconds(self._stand.pids())
+        cpu = {part: (after[part] - used[part]) * 1000 / max(1, jobs) for part in COMPONENTS}
+        self.bursts.append(cpu | {"stack": sum(cpu.values())})
+
+    def _submit(self, count: int) -> int:
+        submitted = generate(self._stand, count, 120, headers=self._way.headers, fields=self._way.fields)
+        drained = drain(self._stand.receiver, self._called_back, submitted.accepted, DRAIN_SECONDS)
+        self._accepted += submitted.accepted
+        self._called_back += drained.called_back
+        return drained.called_back
+
+    def means(self) -> dict[str, float]:
+        return {part: round(statistics.fmean(burst[part] for burst in self.bursts), 3) for part in self.bursts[0]}
+
+    def problems(self) -> list[str]:
+        drained = drain(self._stand.receiver, 0, self._accepted, 1)
+        return [f"{self._name}: {problem}" for problem in problems(leftovers(self._stand, self._accepted, drained))]
+
+
+class More(NamedTuple):
+    """How much more than the first way, percent, and the standard error of that."""
+
+    percent: float
+    error: float
+
+
 def compare(what: str, ways: Ways, rounds: int, judged: str, goal_percent: float) -> dict[str, Any]:
-    """The medians of the rounds, and how much more than the first way each costs; `judged` has the goal."""
-    title(f"{what}: {JOBS} jobs each way, {rounds} rounds")
-    found: dict[str, list[dict[str, float]]] = {name: [] for name in ways}
-    wrong: list[str] = []
-    for _ in range(rounds):
-        for name, way in ways.items():
-            run, amiss = _run(way)
-            found[name].append(run)
-            wrong += [f"{name}: {problem}" for problem in amiss]
-    medians = {
-        name: {part: round(statistics.median(run[part] for run in runs), 3) for part in runs[0]}
-        for name, runs in found.items()
-    }
-    base = medians[next(iter(ways))]["stack"]
-    percent = {name: round(100 * (parts["stack"] / base - 1), 1) for name, parts in medians.items()}
+    """CPU-ms a job each way, and how much more than the first way each costs; `judged` has the goal."""
+    turns = rounds * BURSTS_A_ROUND
+    title(f"{what}: {turns} bursts of {BURST_JOBS} jobs each way, in turns")
+    with ExitStack() as until:
+        contenders = {name: _Contender(name, made, until) for name, made in ways.items()}
+        order = list(contenders.values())
+        for _ in range(turns):
+            for contender in order:
+                contender.burst()
+            order.reverse()
+        wrong = [problem for contender in contenders.values() for problem in contender.problems()]
+    means = {name: contender.means() for name, contender in contenders.items()}
+    first = next(iter(contenders.values()))
+    more = {name: _more(first, contender) for name, contender in contenders.items()}
+    told = {name: f"{found.percent:+.1f} ± {found.error:.1f} %" for name, found in more.items()}
     table(
         ["CPU, ms a job", *COMPONENTS, "stack", "more"],
-        [[name, *parts.values(), f"{percent[name]:+.1f} %"] for name, parts in medians.items()],
+        [[name, *parts.values(), told[name]] for name, parts in means.items()],
     )
-    met = percent[judged] <= goal_percent
+    met = more[judged].percent <= goal_percent
     say(f"  {judged}: {'within' if met else 'over'} the goal of {goal_percent:g} %")
-    return {"cpu_ms_per_job": medians, "runs": found, "percent_more": percent, "problems": wrong}
+    return {
+        "cpu_ms_per_job": means,
+        "bursts": {name: [round(burst["stack"], 3) for burst in c.bursts] for name, c in contenders.items()},
+        "percent_more": {name: found._asdict() for name, found in more.items()},
+        "problems": wrong,
+    }
 
 
-def _run(made: Callable[[Path], Way]) -> tuple[dict[str, float], list[str]]:
-    """CPU-ms a job by component and in all, and what went wrong."""
-    directory = Path(tempfile.mkdtemp(prefix="carom-bench-"))
-    way = made(directory)
-    with Stand(directory, way.env, Authority(directory / "tls") if way.tls else None) as stand, way.beside(stand):
-        warm = generate(stand, WARM_UP_JOBS, 60, headers=way.headers, fields=way.fields)
-        before = drain(stand.receiver, 0, warm.accepted, 60).called_back
-        used = cpu_seconds(stand.pids())
-        submitted = generate(stand, JOBS, 120, headers=way.headers, fields=way.fields)
-        drained = drain(stand.receiver, before, submitted.accepted, DRAIN_SECONDS)
-        after = cpu_seconds(stand.pids())
-        amiss = problems(leftovers(stand, submitted.accepted, drained))
-    jobs = max(1, drained.called_back)
-    cpu = {part: (after[part] - used[part]) * 1000 / jobs for part in COMPONENTS}
-    return cpu | {"stack": sum(cpu.values())}, amiss
+def _more(first: _Contender, other: _Contender) -> More:
+    """From the ratio of the sums; the error from how the bursts of one turn differ."""
+    base = statistics.fmean(burst["stack"] for burst in first.bursts)
+    differences = [b["stack"] - a["stack"] for a, b in zip(first.bursts, other.bursts, strict=True)]
+    error = statistics.stdev(differences) / len(differences) ** 0.5 if len(differences) > 1 else 0.0
+    return More(round(100 * statistics.fmean(differences) / base, 1), round(100 * error / base, 1))
