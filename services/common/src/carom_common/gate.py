@@ -27,6 +27,8 @@ SLOW_STORE_SECONDS = 10.0
 TICK_SECONDS = 0.1
 MIN_PUT_BACK, PUT_BACK_LESS = 8, 8
 """How many of too many are held in a tick: so many at least, and so many fewer for each call that ended."""
+QUICK_STEP_SECONDS, SOON_SECONDS, QUICK_PUT_BACK_SHARE = 0.02, 3.0, 8
+"""A host rid of a call each 20 ms: what begins within 3 s stays; of the rest one is held for 8 calls that end."""
 TOKENS_KEPT_SECONDS = 1.0
 TELL_SECONDS = 60.0
 LONGEST_UNPROVEN_SECONDS = 100.0
@@ -263,6 +265,8 @@ class Gate(Generic[W]):
         """What has waited too long, or is more than a fair part of the room; the newest of the latter."""
         waiting, due = host.waiting, []
         closed = reason == "circuit-open" and host.circuit.rest(now) > WAIT_SECONDS
+        if reason == "concurrency" and (step := host.step()) is not None and step <= QUICK_STEP_SECONDS:
+            return self._more_than_soon(host, step)
         # Without a refusal it is the store that is slow: to hold would take it even longer.
         patience = WAIT_SECONDS if host.refused or reason != "concurrency" else SLOW_STORE_SECONDS
         while waiting and (closed or waiting[0][0] <= now - patience):
@@ -278,6 +282,16 @@ class Gate(Generic[W]):
                 break  # no more than a tick ago all may have been well
             due.append(waiting.pop()[1])
         return due
+
+    def _more_than_soon(self, host: Host[W], step: float) -> list[W]:
+        """Of a host that is rid of its calls quickly: the newest that would not begin soon, and few of those.
+
+        What waits begins in a moment, and each that is put back is replaced by the next of the same backlog.
+        """
+        later = len(host.waiting) - int(SOON_SECONDS / step)
+        most = MIN_PUT_BACK // 4 + host.ended // QUICK_PUT_BACK_SHARE
+        host.ended = 0
+        return [host.waiting.pop()[1] for _ in range(min(later, most))]
 
     def _hold_paused(self, host: Host[W]) -> None:
         for _ in range(len(host.waiting)):

@@ -132,7 +132,8 @@ def wire(settings: IntakeSettings, store: Store, publisher: Publisher, tracer: T
         await asyncio.gather(ring.begin(), *([oidc.fetch()] if oidc else []))
 
     return Wired(
-        routes=[
+        routes=[  # asked one after the other: the busiest first
+            *JobRoutes(store, acceptor, once, limits, Waiting(hub, store), looked, explainer).routes(),
             *ContractRoutes().routes(),
             *ListRoutes(queries, looked).routes(),
             *stats.routes(),
@@ -143,7 +144,6 @@ def wire(settings: IntakeSettings, store: Store, publisher: Publisher, tracer: T
             *BulkRoutes(campaigns, queries, "redrive", "/api/dead-letters/redrive", auditor).routes(),
             *DeadLetterRoutes(store, queries, actor, auditor).routes(),
             *ActRoutes(actor).routes(),
-            *JobRoutes(store, acceptor, once, limits, Waiting(hub, store), looked, explainer).routes(),
             *DestinationRoutes(control, rule_book(settings), auditor).routes(),
             *PauseRoutes(control, auditor).routes(),
             *AttemptRoutes(Attempts(store.batcher)).routes(),
