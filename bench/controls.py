@@ -7,7 +7,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from bench.ways import Way, Ways, compare
+from bench.bursts import Way
+from bench.ways import Ways, compare
 from carom_common.contracts.message import DEFAULT_TENANT
 from carom_common.domain.signatures import new_private_key
 from carom_intake.domain.keys import KeyRate, Scope, encode_key, new_key

@@ -10,9 +10,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from bench.bursts import Way
 from bench.nginx import Nginx
 from bench.stand import Stand
-from bench.ways import Way, Ways, compare
+from bench.ways import Ways, compare
 
 GOAL_PERCENT = 5
 SCRAPE_SECONDS = 5.0

@@ -5,80 +5,19 @@ runs one after the other, as this was measured before, differed by a third among
 """
 
 import statistics
-import tempfile
 from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager, ExitStack, nullcontext
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from bench.drain import drain, leftovers, problems
-from bench.load import generate
+from bench.bursts import BURST_JOBS, Contender, Way
 from bench.report import say, table, title
-from bench.stand import COMPONENTS, Stand
-from bench.usage import cpu_seconds
-from devstack.certificates import Authority
+from bench.stand import COMPONENTS
 
-BURST_JOBS, WARM_UP_JOBS = 1000, 2000
-"""The first jobs find cold connections and interpreters that have not seen their paths yet."""
 BURSTS_A_ROUND = 10
-DRAIN_SECONDS = 60
-
-
-def alone(_: Stand) -> AbstractContextManager[None]:
-    return nullcontext()
-
-
-class Way(NamedTuple):
-    """Settings of the stack, headers and fields of what is submitted to it, and whether the servers speak TLS.
-
-    `beside` is what runs beside the stand.
-    """
-
-    env: Mapping[str, str]
-    headers: Mapping[str, str] = {}
-    fields: Mapping[str, Any] = {}
-    tls: bool = False
-    beside: Callable[[Stand], AbstractContextManager[None]] = alone
-
 
 Ways = Mapping[str, Callable[[Path], Way]]
 """By name; the first is what the others are compared with. Each is given a directory for its files."""
-
-
-class _Contender:
-    """One way, up and warm, and what each burst to it cost."""
-
-    def __init__(self, name: str, made: Callable[[Path], Way], until: ExitStack) -> None:
-        directory = Path(tempfile.mkdtemp(prefix="carom-bench-"))
-        self._way, self._name = made(directory), name
-        authority = Authority(directory / "tls") if self._way.tls else None
-        self._stand = until.enter_context(Stand(directory, self._way.env, authority))
-        until.enter_context(self._way.beside(self._stand))
-        self._accepted = self._called_back = 0
-        self.bursts: list[dict[str, float]] = []
-        """CPU-ms a job by component and, as `stack`, in all."""
-        self._submit(WARM_UP_JOBS)
-
-    def burst(self) -> None:
-        used = cpu_seconds(self._stand.pids())
-        jobs = self._submit(BURST_JOBS)
-        after = cpu_seconds(self._stand.pids())
-        cpu = {part: (after[part] - used[part]) * 1000 / max(1, jobs) for part in COMPONENTS}
-        self.bursts.append(cpu | {"stack": sum(cpu.values())})
-
-    def _submit(self, count: int) -> int:
-        submitted = generate(self._stand, count, 120, headers=self._way.headers, fields=self._way.fields)
-        drained = drain(self._stand.receiver, self._called_back, submitted.accepted, DRAIN_SECONDS)
-        self._accepted += submitted.accepted
-        self._called_back += drained.called_back
-        return drained.called_back
-
-    def means(self) -> dict[str, float]:
-        return {part: round(statistics.fmean(burst[part] for burst in self.bursts), 3) for part in self.bursts[0]}
-
-    def problems(self) -> list[str]:
-        drained = drain(self._stand.receiver, 0, self._accepted, 1)
-        return [f"{self._name}: {problem}" for problem in problems(leftovers(self._stand, self._accepted, drained))]
 
 
 class More(NamedTuple):
@@ -93,7 +32,7 @@ def compare(what: str, ways: Ways, rounds: int, judged: str, goal_percent: float
     turns = rounds * BURSTS_A_ROUND
     title(f"{what}: {turns} bursts of {BURST_JOBS} jobs each way, in turns")
     with ExitStack() as until:
-        contenders = {name: _Contender(name, made, until) for name, made in ways.items()}
+        contenders = {name: Contender(name, made, until) for name, made in ways.items()}
         order = list(contenders.values())
         for _ in range(turns):
             for contender in order:
@@ -118,7 +57,7 @@ def compare(what: str, ways: Ways, rounds: int, judged: str, goal_percent: float
     }
 
 
-def _more(first: _Contender, other: _Contender) -> More:
+def _more(first: Contender, other: Contender) -> More:
     """From the ratio of the sums; the error from how the bursts of one turn differ."""
     base = statistics.fmean(burst["stack"] for burst in first.bursts)
     differences = [b["stack"] - a["stack"] for a, b in zip(first.bursts, other.bursts, strict=True)]
