@@ -548,7 +548,7 @@ def test_images() -> None:
 def test_a_service_account_that_exists() -> None:
     manifests = helm.render(helm.merged(helm.MINIMAL, {"intake": {"serviceAccount": {"name": "mine"}}}))
     assert manifests.pod("intake")["serviceAccountName"] == "mine"
-    assert manifests.names("ServiceAccount") == {"carom-executor", "carom-callback", "carom-topology"}
+    assert manifests.names("ServiceAccount") == {"carom-executor", "carom-callback", "carom-topology", "carom-fsck"}
 
 
 # Security

@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -10,7 +9,7 @@ from typing import Any
 import aio_pika
 import pytest
 import redis.asyncio
-from aio_pika.abc import AbstractChannel
+from aio_pika.abc import AbstractChannel, AbstractConnection
 from tests.integration.conftest import ENV, Servers
 from tests.support import acl, rights
 from tests.support.client import Api, connected
@@ -82,9 +81,14 @@ def fsck(store: Redis, servers: Servers, own_stack: Stack) -> Fsck:
 
 
 @pytest.fixture(scope="module")
-async def channel(servers: Servers, own_stack: Stack) -> AsyncIterator[AbstractChannel]:
+async def connection(servers: Servers, own_stack: Stack) -> AsyncIterator[AbstractConnection]:
     async with await aio_pika.connect(servers.rabbitmq.url + VHOST) as connection:
-        yield await connection.channel()
+        yield connection
+
+
+@pytest.fixture(scope="module")
+async def channel(connection: AbstractConnection) -> AbstractChannel:
+    return await connection.channel()
 
 
 @pytest.fixture(scope="module")
@@ -147,27 +151,256 @@ async def ended_once(api: Api, endpoint: Endpoint, receiver: Endpoint, jobs: lis
 async def test_with_traffic_and_nothing_lost_it_finds_nothing_even_twice_at_once(
     own_api: Api, fsck: Fsck, target: Target
 ) -> None:
-    """Slow calls hold the slots, retries go through delay buckets, and deliveries wait in the consumers' hands."""
-    slow, flaky = target.endpoint(respond(200, delay=0.3)), target.endpoint(*[respond(503)] * 40, respond(200))
+    """More than a destination may take: deliveries wait in hand, are held, and retries go through delay buckets."""
+    slow, flaky = target.endpoint(respond(200, delay=0.2)), target.endpoint(*[respond(503)] * 20, respond(200))
     receiver = target.endpoint()
-    ends, jobs = time.monotonic() + 9, list[str]()
+    host = slow.url.removeprefix("http://").split("/")[0]
+    assert (await own_api.http.put(f"/api/destinations/{host}", json={"concurrency": 6})).is_success
+    await asyncio.sleep(1.5)  # consumers look once a second
+    jobs, checked = list[str](), asyncio.Event()
 
     async def traffic() -> None:
-        while time.monotonic() < ends:
-            jobs.extend(await asyncio.gather(*(own_api.submit(slow.url, receiver.url) for _ in range(40))))
-            retried = (own_api.submit(flaky.url, receiver.url, maxRetries=10, **FAST) for _ in range(5))
+        while not checked.is_set():
+            jobs.extend(await asyncio.gather(*(own_api.submit(slow.url, receiver.url) for _ in range(20))))
+            retried = (own_api.submit(flaky.url, receiver.url, maxRetries=10, **FAST) for _ in range(3))
             jobs.extend(await asyncio.gather(*retried))
-            await asyncio.sleep(0.3)
+            await asyncio.sleep(0.4)
 
     running = asyncio.create_task(traffic())
-    await asyncio.sleep(1.5)
-    first, second = await asyncio.gather(fsck("--repair", grace=0.5), fsck("--repair", grace=0.5))
-    third = await fsck(grace=0.5)
+    await asyncio.sleep(1)
+    both = await asyncio.gather(*(fsck("--repair", grace=0.5) for _ in range(2)))
+    checked.set()
     await running
-    for ran in (first, second, third):
+    for ran in both:
         assert (ran.code, ran.all_found, ran.report["notJudged"]) == (0, 0, []), ran
+    assert sum(ran.report["suspects"] for ran in both) > 0, "nothing was asked about"
+    assert (await own_api.http.delete(f"/api/destinations/{host}")).is_success
     for job_id in jobs:
-        assert (await own_api.wait_for_callback(job_id))["callback"]["status"] == "delivered"
+        assert (await own_api.wait_for_callback(job_id, within=40))["callback"]["status"] == "delivered"
     assert len(receiver.requests) == len(jobs)
-    assert len(slow.requests) + len(flaky.requests) == len(jobs) + 40
-    assert first.report["suspects"] + second.report["suspects"] + third.report["suspects"] > 0, "nothing was asked about"
+    assert len(slow.requests) + len(flaky.requests) == len(jobs) + 20
+
+
+async def test_what_waits_for_good_reason_is_left_alone(own_api: Api, fsck: Fsck, target: Target) -> None:
+    """Held for a pause, and due in an hour."""
+    endpoint, receiver = target.endpoint(), target.endpoint()
+    host = endpoint.url.removeprefix("http://").split("/")[0]
+    assert (await own_api.http.post("/api/pause", json={"host": host})).is_success
+    await asyncio.sleep(1.5)  # consumers look once a second
+    held = await own_api.submit(endpoint.url, receiver.url)
+    later = await own_api.submit(endpoint.url, None, runAt=(datetime.now(UTC) + timedelta(hours=1)).isoformat())
+
+    async def waits() -> bool:
+        return (await own_api.typed(held))["waitReason"] == "paused"
+
+    await eventually(waits, "the job is held")
+    ran = await fsck("--repair")
+    assert (ran.code, ran.all_found, ran.report["suspects"]) == (0, 0, 1), ran
+    assert (await own_api.http.post("/api/resume", json={"host": host})).is_success
+    await ended_once(own_api, endpoint, receiver, [held])
+    assert (await own_api.typed(later))["status"] == "scheduled"
+    assert (await own_api.http.delete(f"/api/jobs/{later}")).is_success
+
+
+async def test_while_everything_is_paused_it_says_so_and_does_not_wait(
+    own_api: Api, fsck: Fsck, target: Target, paused: Callable[[], Awaitable[None]]
+) -> None:
+    endpoint, receiver = target.endpoint(), target.endpoint()
+    job_id = await own_api.submit(endpoint.url, receiver.url)
+    ran = await fsck("--repair", wait=30)
+    assert (ran.code, ran.all_found) == (0, 0), ran
+    assert [left["expected"] for left in ran.report["notJudged"]] == [True]
+    assert "paused" in ran.report["notJudged"][0]["why"]
+    assert ran.report["seconds"] < 15
+    await paused()
+    await ended_once(own_api, endpoint, receiver, [job_id])
+
+
+async def test_without_consumers_it_does_not_judge(own_stack: Stack, own_api: Api, fsck: Fsck, target: Target) -> None:
+    endpoint, receiver = target.endpoint(), target.endpoint()
+    own_stack.executor.terminate()
+    job_id = await own_api.submit(endpoint.url, receiver.url)
+    ran = await fsck("--repair", wait=1)
+    assert (ran.code, ran.all_found) == (2, 0), ran
+    assert "nobody consumes" in ran.report["notJudged"][0]["why"]
+    own_stack.executor.start()
+    await ended_once(own_api, endpoint, receiver, [job_id])
+
+
+# What is lost
+
+
+async def test_jobs_whose_message_is_gone_are_found_and_repaired(
+    own_api: Api, fsck: Fsck, target: Target, purge: Purge, paused: Callable[[], Awaitable[None]]
+) -> None:
+    endpoint, receiver = target.endpoint(), target.endpoint()
+    submits = (own_api.submit(endpoint.url, receiver.url, priority=p) for p in ("high", "normal", "low") * 2)
+    jobs = list(await asyncio.gather(*submits))
+    assert await purge(*WORK_QUEUES) == 6
+    await paused()
+
+    looked = await fsck()
+    assert (looked.code, looked.found(JOBS), looked.repaired(JOBS)) == (1, 6, 0), looked
+    assert {example["jobId"] for example in looked.report["examples"]} == set(jobs)
+    assert endpoint.requests == []
+
+    first, second = await asyncio.gather(fsck("--repair"), fsck("--repair"))
+    assert (first.code, second.code, first.repaired(JOBS) + second.repaired(JOBS)) == (0, 0, 6), (first, second)
+    await ended_once(own_api, endpoint, receiver, jobs)
+    assert (await fsck()).all_found == 0
+
+
+async def test_a_deleted_queue_a_lost_retry_and_an_attempt_that_died(
+    own_stack: Stack, own_api: Api, fsck: Fsck, target: Target, purge: Purge, channel: AbstractChannel, keys: Any
+) -> None:
+    """Waiting for a retry, its message lost; and in a call as its executor died, its queue deleted meanwhile."""
+    retried, receiver = target.endpoint(respond(503), respond(200)), target.endpoint()
+    hung = target.endpoint(HANG, respond(200))
+    waiting = await own_api.submit(retried.url, receiver.url, retryDelay=2500, retry={"strategy": "fixed"})
+    running = await own_api.submit(hung.url, receiver.url, priority="high")
+    await own_api.wait_for_status(waiting, "waiting")
+    assert await purge("carom.delay.2500") == 1
+    await hung.wait()
+    own_stack.executor.kill()
+    await channel.queue_delete(EXECUTE_QUEUES["high"])
+    own_stack.executor.start()
+    await keys.hset(f"carom:{{{running}}}:state", "lease", "1")  # ten seconds later
+    await asyncio.sleep(2.5)
+
+    ran = await fsck("--repair")
+    assert (ran.code, ran.repaired(JOBS)) == (0, 2), ran
+    for job_id in (waiting, running):
+        document = await own_api.wait_for_callback(job_id)
+        assert (document["status"], document["callback"]["status"]) == ("completed", "delivered")
+    assert (len(retried.requests), len(hung.requests), len(receiver.requests)) == (2, 2, 2)
+    assert (await own_api.typed(waiting))["attempts"] == 2
+    hung.release()
+
+
+async def test_a_held_job_that_does_not_come_back_is_repaired(
+    own_api: Api, fsck: Fsck, target: Target, purge: Purge
+) -> None:
+    endpoint, receiver = target.endpoint(), target.endpoint()
+    host = endpoint.url.removeprefix("http://").split("/")[0]
+    assert (await own_api.http.post("/api/pause", json={"host": host})).is_success
+    await asyncio.sleep(1.5)
+    job_id = await own_api.submit(endpoint.url, receiver.url)
+
+    async def lost() -> bool:
+        return await purge(*DELAYS_TO_25_S) == 1
+
+    await eventually(lost, "its message is lost from a delay bucket")
+    assert (await own_api.http.post("/api/resume", json={"host": host})).is_success
+    ran = await fsck("--repair", held=4)
+    assert (ran.code, ran.repaired(JOBS)) == (0, 1), ran
+    await ended_once(own_api, endpoint, receiver, [job_id])
+
+
+async def test_a_callback_that_was_never_published(
+    own_stack: Stack, own_api: Api, fsck: Fsck, target: Target, purge: Purge
+) -> None:
+    endpoint, receiver = target.endpoint(), target.endpoint()
+    own_stack.callback.terminate()
+    job_id = await own_api.submit(endpoint.url, receiver.url)
+    await own_api.wait_for_status(job_id, "completed")
+
+    async def lost() -> bool:
+        return await purge(CALLBACK_QUEUE) == 1
+
+    await eventually(lost, "its callback is lost")
+    own_stack.callback.start()
+    assert (await fsck()).found(CALLBACKS) == 1
+    ran = await fsck("--repair")
+    assert (ran.code, ran.repaired(CALLBACKS)) == (0, 1), ran
+    await ended_once(own_api, endpoint, receiver, [job_id])
+
+
+async def test_killed_between_two_repairs_it_does_no_harm(
+    own_api: Api, fsck: Fsck, target: Target, purge: Purge, paused: Callable[[], Awaitable[None]]
+) -> None:
+    endpoint, receiver = target.endpoint(), target.endpoint()
+    jobs = list(
+        await asyncio.gather(*(own_api.submit(endpoint.url, receiver.url, priority="high") for _ in range(150)))
+    )
+    assert await purge(*WORK_QUEUES) == 150
+    await paused()
+    process = await fsck.start("--repair", "--grace", "0")
+    assert process.stderr is not None
+    while b"fsck_found" not in await asyncio.wait_for(process.stderr.readline(), 60):
+        pass
+    process.kill()
+    await process.communicate()
+    ran = await fsck("--repair", wait=60)
+    assert ran.code == 0, ran
+    assert 0 < ran.repaired(JOBS) < 150
+    await ended_once(own_api, endpoint, receiver, jobs)
+
+
+async def test_records_that_no_index_knows_are_found_by_a_deep_look(
+    own_api: Api, fsck: Fsck, target: Target, keys: Any
+) -> None:
+    endpoint = target.endpoint(respond(404))
+    job_id = await own_api.submit(endpoint.url, None, labels={"of": "deep"})
+    await own_api.wait_for_status(job_id, "failed")
+    await asyncio.sleep(0.5)
+    names = [name async for name in keys.scan_iter("carom:idx:*")]
+    for name in names:
+        await keys.zrem(name, job_id)
+    assert (await fsck()).all_found == 0
+    ran = await fsck("--deep", "--repair")
+    assert (ran.code, ran.repaired(INDEXES)) == (0, 1), ran
+    for query in ("status=failed", "label=of=deep"):
+        listed = (await own_api.http.get(f"/api/jobs?{query}")).json()["jobs"]
+        assert job_id in {job["jobId"] for job in listed}, query
+
+
+async def test_after_redis_lost_all_dead_letters_are_known_again_and_redriven(
+    own_api: Api, fsck: Fsck, target: Target, connection: AbstractConnection, keys: Any
+) -> None:
+    """Jobs whose retries are spent, and callbacks that nobody took; what is in the queues stays, in its order."""
+    endpoint, receiver = target.endpoint(*[respond(503)] * 3, respond(200)), target.endpoint()
+    refusing = target.endpoint(*[respond(500)] * 4, respond(200))
+    jobs = []
+    for _ in range(3):
+        jobs.append(await own_api.submit(endpoint.url, receiver.url, maxRetries=0, labels={"of": "dead"}))
+        await own_api.wait_for_callback(jobs[-1])
+    undelivered = await own_api.submit(target.endpoint().url, refusing.url)
+    await own_api.wait_for_callback(undelivered, "failed")
+    before = await letters_in(connection, DEAD_EXECUTE_QUEUE), await letters_in(connection, DEAD_CALLBACK_QUEUE)
+    assert [job_id for job_id, _ in before[0] if job_id in jobs] == jobs
+    assert (await fsck("--repair")).found(LETTERS) == 0
+
+    await keys.flushall()
+    await eventually(lambda: keys.exists("carom:mark"), "a service leaves its mark")
+    looked = await fsck()
+    assert looked.code == 1
+    assert looked.found(LETTERS) >= 4
+    ran = await fsck("--repair")
+    assert (ran.code, ran.repaired(LETTERS)) == (0, looked.found(LETTERS)), ran
+    after = await letters_in(connection, DEAD_EXECUTE_QUEUE), await letters_in(connection, DEAD_CALLBACK_QUEUE)
+    assert [[job_id for job_id, _ in queue] for queue in after] == [[job_id for job_id, _ in queue] for queue in before]
+
+    assert (await fsck("--repair")).found(LETTERS) == 0
+    unread = await letters_in(connection, DEAD_EXECUTE_QUEUE)
+    assert [count for _, count in unread] == [count + 1 for _, count in after[0]], "it was read without need"
+
+    listed = (await own_api.http.get("/api/dead-letters?label=of=dead")).json()["deadLetters"]
+    assert {job["jobId"] for job in listed} == set(jobs)
+    document = await own_api.typed(jobs[0])
+    assert (document["status"], document["attempts"], document["attemptsLog"][0]["statusCode"]) == ("failed", 1, 503)
+    assert (await own_api.http.post(f"/api/dead-letters/{jobs[0]}/redrive?kind=execute")).is_success
+    assert (await own_api.wait_for_status(jobs[0], "completed"))["attempts"] == 2
+    assert (await own_api.http.post(f"/api/dead-letters/{undelivered}/redrive?kind=callback")).is_success
+    await own_api.wait_for_callback(undelivered, "delivered")
+    ids = {request.header("webhook-id") for request in refusing.requests}
+    assert ids == {f"{undelivered}_1_completed"}
+
+
+async def letters_in(connection: AbstractConnection, queue: str) -> list[tuple[str, int]]:
+    """Job and number of earlier deliveries of each, without taking one out."""
+    found = []
+    async with connection.channel() as own:
+        letters = await own.get_queue(queue, ensure=False)
+        while (message := await letters.get(fail=False)) is not None:
+            found.append((json.loads(message.body)["jobId"], int(str(message.headers.get("x-delivery-count") or 0))))
+    return found

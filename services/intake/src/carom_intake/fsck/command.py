@@ -6,7 +6,6 @@ import sys
 import time
 from collections.abc import Sequence
 
-from carom_common.adapters.amqp.declare import Topology
 from carom_common.adapters.amqp.errors import BrokerError, BrokerUnavailable
 from carom_common.adapters.amqp.looking import looker
 from carom_common.adapters.amqp.publisher import Publisher
@@ -83,7 +82,7 @@ async def _check(settings: Settings, options: Options, report: Report, ends: flo
     vault = Vault(parse_sealing_keys(settings.encryption_keys.get_secret_value()))
     kept = (settings.retention, settings.dead_retention)
     store = Store(settings.redis_url.get_secret_value(), *kept, store_tls(settings), vault)
-    publisher = Publisher(url, "carom-fsck", Topology(url, ours=False, tls=tls).declare, tls)
+    publisher = Publisher(url, "carom-fsck", _declare_nothing, tls)
     publishing = asyncio.create_task(publisher.run())
     survey, batcher = Survey(store.batcher), store.batcher
     try:
@@ -107,6 +106,10 @@ async def _check(settings: Settings, options: Options, report: Report, ends: flo
         publishing.cancel()
         await asyncio.gather(publishing, return_exceptions=True)
         await store.close()
+
+
+async def _declare_nothing() -> None:
+    """Whoever consumes a queue declares it: without one there is nothing to compare."""
 
 
 async def _connected(publisher: Publisher) -> None:

@@ -30,7 +30,7 @@ from carom_common.topology import (
 from carom_intake.domain.fsck import FIELDS, Step, Suspect, suspect
 
 POLL_SECONDS = 0.2
-SETTLE_SECONDS = 1.0
+SETTLE_SECONDS = 0.5
 """What was delivered just before the barrier may be on its way to its consumer still."""
 NOBODY_SECONDS = 10.0
 """So long a queue may have no consumer while pods are replaced."""
