@@ -1,4 +1,4 @@
-"""carom-fsck: what was lost is found and repaired, and what was not is left alone. A stack of its own, to lose things from."""
+"""carom-fsck: what was lost is found and repaired, what was not is left alone. A stack of its own, to lose from."""
 
 import asyncio
 import json
@@ -155,14 +155,14 @@ async def test_with_traffic_and_nothing_lost_it_finds_nothing_even_twice_at_once
     slow, flaky = target.endpoint(respond(200, delay=0.2)), target.endpoint(*[respond(503)] * 20, respond(200))
     receiver = target.endpoint()
     host = slow.url.removeprefix("http://").split("/")[0]
-    assert (await own_api.http.put(f"/api/destinations/{host}", json={"concurrency": 6})).is_success
+    assert (await own_api.http.put(f"/api/destinations/{host}", json={"concurrency": 3})).is_success
     await asyncio.sleep(1.5)  # consumers look once a second
     jobs, checked = list[str](), asyncio.Event()
 
     async def traffic() -> None:
         while not checked.is_set():
-            jobs.extend(await asyncio.gather(*(own_api.submit(slow.url, receiver.url) for _ in range(20))))
-            retried = (own_api.submit(flaky.url, receiver.url, maxRetries=10, **FAST) for _ in range(3))
+            jobs.extend(await asyncio.gather(*(own_api.submit(slow.url, receiver.url) for _ in range(12))))
+            retried = (own_api.submit(flaky.url, receiver.url, maxRetries=10, **FAST) for _ in range(2))
             jobs.extend(await asyncio.gather(*retried))
             await asyncio.sleep(0.4)
 
