@@ -194,6 +194,14 @@ def test_broker_and_store_by_address() -> None:
     assert not reaches(manifests, "intake", "192.0.2.11", 6380)
 
 
+def test_fsck_reaches_broker_and_store_alone_and_nobody_reaches_it() -> None:
+    manifests = helm.rendered(helm.CHART / "ci/external-secrets-values.yaml")
+    assert rules(manifests, "fsck", "ingress") == []
+    assert {port["port"] for rule in rules(manifests, "fsck", "egress") for port in rule["ports"]} == {53, 5671, 6380}
+    assert reaches(manifests, "fsck", "192.0.2.10", 6380)
+    assert not reaches(manifests, "fsck", "1.1.1.1", 443)
+
+
 # The way in
 
 

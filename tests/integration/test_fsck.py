@@ -2,8 +2,11 @@
 
 import asyncio
 import json
+import shutil
+import subprocess
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import aio_pika
@@ -26,6 +29,7 @@ from carom_common.topology import (
     EXECUTE_QUEUES,
     HELD_EXECUTE_QUEUE,
 )
+from devstack.paths import redis_binary
 from devstack.servers import Redis
 from devstack.services import KINDS, Stack
 
@@ -404,3 +408,71 @@ async def letters_in(connection: AbstractConnection, queue: str) -> list[tuple[s
         while (message := await letters.get(fail=False)) is not None:
             found.append((json.loads(message.body)["jobId"], int(str(message.headers.get("x-delivery-count") or 0))))
     return found
+
+
+# Backups, as docs/operations/backup.md has them. These come last: connections of the tests do not outlive them.
+
+
+async def test_redis_is_restored_from_its_backup(
+    own_api: Api, fsck: Fsck, target: Target, store: Redis, tmp_path: Path
+) -> None:
+    """What was there is there again; of what came later only the dead letters are known, and work goes on."""
+
+    def cli(*arguments: str) -> None:
+        command = [redis_binary("redis-cli"), "-p", str(store.port), *arguments]
+        subprocess.run(command, check=False, capture_output=True, timeout=30)
+
+    endpoint = target.endpoint()
+    before = await own_api.submit(endpoint.url, None)
+    await own_api.wait_for_status(before, "completed")
+    backup = tmp_path / "carom.rdb"
+    cli("--rdb", str(backup))
+    later = await own_api.submit(endpoint.url, None)
+    await own_api.wait_for_status(later, "completed")
+    dead = await own_api.submit(target.endpoint(respond(503)).url, None, maxRetries=0)
+    await own_api.wait_for_status(dead, "failed")
+
+    files = store.directory / "appendonlydir"
+    files.rename(store.directory / "appendonlydir.old")
+    files.mkdir()
+    shutil.copy(backup, files / "appendonly.aof.1.base.rdb")
+    (files / "appendonly.aof.manifest").write_text("file appendonly.aof.1.base.rdb seq 1 type b\n")
+    cli("shutdown", "nosave")
+    store.stop()
+    store.start()
+
+    async def answers() -> bool:
+        return (await own_api.http.get(f"/api/jobs/{before}")).status_code == 200
+
+    await eventually(answers, "the record of before is there")
+    assert (await own_api.http.get(f"/api/jobs/{later}")).status_code == 404
+    assert (await own_api.http.get(f"/api/jobs/{dead}")).status_code == 404
+    ran = await fsck("--repair", "--dead-letters")
+    assert (ran.code, ran.repaired(LETTERS)) == (0, 1), ran
+    assert (await own_api.typed(dead))["status"] == "failed"
+    after = await own_api.submit(endpoint.url, None)
+    await own_api.wait_for_status(after, "completed")
+
+
+async def test_rabbitmq_that_lost_everything_gets_its_work_back_from_the_records(
+    own_stack: Stack,
+    own_api: Api,
+    fsck: Fsck,
+    target: Target,
+    servers: Servers,
+    tmp_path: Path,
+    paused: Callable[[], Awaitable[None]],
+) -> None:
+    """Users, rights and queues come from the exported definitions, messages from fsck."""
+    endpoint, receiver, ctl = target.endpoint(), target.endpoint(), servers.rabbitmq.ctl
+    jobs = list(await asyncio.gather(*(own_api.submit(endpoint.url, receiver.url) for _ in range(3))))
+    definitions = str(tmp_path / "definitions.json")
+    ctl("--quiet", "export_definitions", definitions)
+    ctl("delete_vhost", VHOST)
+    ctl("import_definitions", definitions)
+    for service in own_stack.services:
+        await connected(service) if service.kind == "intake" else service.wait_ready()
+    await paused()
+    ran = await fsck("--repair")
+    assert (ran.code, ran.repaired(JOBS)) == (0, 3), ran
+    await ended_once(own_api, endpoint, receiver, jobs)
