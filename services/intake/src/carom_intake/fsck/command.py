@@ -12,7 +12,7 @@ from carom_common.adapters.amqp.publisher import Publisher
 from carom_common.adapters.store.acts import Acts
 from carom_common.adapters.store.batch import StoreUnavailable
 from carom_common.adapters.store.control import ControlStore
-from carom_common.adapters.store.inventory import Inventory
+from carom_common.adapters.store.inventory import Checked, Inventory
 from carom_common.adapters.store.revival import Revival
 from carom_common.adapters.store.store import Store
 from carom_common.adapters.store.survey import Survey
@@ -91,15 +91,18 @@ async def _check(settings: Settings, options: Options, report: Report, ends: flo
             await _connected(publisher)
             async with looker(url, "carom-fsck", tls) as looking:
                 control = ControlStore(batcher)
-                rounds = Rounds(survey, Inventory(batcher), control, publisher, looking, ends)
+                inventory = Inventory(batcher)
+                rounds = Rounds(survey, inventory, control, publisher, looking, ends)
                 await Check(survey, rounds, Acts(batcher, *kept), publisher, report, options).run()
                 revival = Revival(batcher, settings.dead_retention)
                 await Letters(looking, survey, revival, vault, report).look(always=options.dead_letters)
+            if report.complete:
+                await inventory.note_check(Checked(int(time.time()), report.found - report.repaired))
             log.info(
                 "fsck_done",
                 records=report.records,
-                found=sum(count.found for count in report.counts.values()),
-                repaired=sum(count.repaired for count in report.counts.values()),
+                found=report.found,
+                repaired=report.repaired,
                 not_judged=len(report.not_judged),
             )
     finally:

@@ -1,8 +1,8 @@
 """Dead letters whose job the store does not know: their records are made anew, so that they are listed and redriven.
 
 The dead queues are read only when the store has come back empty since they were read last, or when that is asked for:
-each reading counts as a delivery of every message, and RabbitMQ from 4.0 on drops one after 20 of them where no policy
-says otherwise.
+each reading counts as a delivery of every message (until RabbitMQ 4.3), and 4.0 to 4.2 drop one after 20 of them where
+no policy says otherwise.
 """
 
 from carom_common.adapters.amqp.looking import Letter as Found
@@ -18,7 +18,7 @@ from carom_intake.domain.fsck import Letter, letter_of_callback, letter_of_job
 from carom_intake.fsck.report import Report
 
 MOST_DELIVERIES = 10
-"""Of a message that was delivered so often its queue is read no further: half of what RabbitMQ 4 allows by default."""
+"""Of a message that was delivered so often its queue is read no further: half of what RabbitMQ 4.0 allows."""
 MENDED = "mended"
 
 log = get_logger()

@@ -64,10 +64,23 @@ class Report(Struct, rename="camel"):
         self.not_judged.append(NotJudged(what, why, expected))
 
     @property
+    def found(self) -> int:
+        return sum(count.found for count in self.counts.values())
+
+    @property
+    def repaired(self) -> int:
+        return sum(count.repaired for count in self.counts.values())
+
+    @property
+    def complete(self) -> bool:
+        """All could be looked at that was to."""
+        return all(left.expected for left in self.not_judged)
+
+    @property
     def exit_code(self) -> int:
-        if any(count.found > count.repaired for count in self.counts.values()):
+        if self.found > self.repaired:
             return FOUND
-        return FAILED if any(not left.expected for left in self.not_judged) else OK
+        return OK if self.complete else FAILED
 
     def text(self) -> str:
         """For people."""

@@ -1,13 +1,14 @@
-"""What `carom-fsck` asks of the consuming processes, and what they answer. All keys go by themselves.
+"""What `carom-fsck` asks of the consuming processes, and what they answer. Keys go by themselves but for one.
 
 carom:{control}:asked                    the question that is open; processes look at it once a second
 carom:{control}:told:<question>:<kind>   hash: process -> how many deliveries it had in hand when it was asked
 carom:{control}:hand:<question>:<kind>   set: the jobs of these
+carom:{control}:checked                  hash: what the last check left, for intake to tell; stays
 carom:{control}:<message id>             of a barrier: it was delivered, and so was all before it in its queue
 """
 
 from collections.abc import Collection, Sequence
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from carom_common.adapters.store.batch import Batcher
 from carom_common.adapters.store.replies import pairs
@@ -15,6 +16,7 @@ from carom_common.adapters.store.replies import pairs
 Kind = Literal["executor", "callback"]
 
 ASKED_KEY = "carom:{control}:asked"
+_CHECKED_KEY = "carom:{control}:checked"
 KEPT_MS = 600_000
 _AT_ONCE = 1000
 
@@ -29,6 +31,13 @@ def _hand_key(question: str, kind: str) -> str:
 
 def _barrier_key(message_id: str) -> str:
     return f"carom:{{control}}:{message_id}"
+
+
+class Checked(NamedTuple):
+    """What the last check that could look at all left: its end in Unix seconds, and how much it did not repair."""
+
+    at: int
+    unrepaired: int
 
 
 class Inventory:
@@ -67,6 +76,13 @@ class Inventory:
     async def in_hand(self, question: str, kind: Kind) -> set[str]:
         """The jobs that they named."""
         return {member.decode() for member in await self._batcher.run("SMEMBERS", _hand_key(question, kind))}
+
+    async def note_check(self, checked: Checked) -> None:
+        await self._batcher.run("HSET", _CHECKED_KEY, "at", checked.at, "unrepaired", checked.unrepaired)
+
+    async def last_check(self) -> Checked | None:
+        at, unrepaired = await self._batcher.run("HMGET", _CHECKED_KEY, "at", "unrepaired")
+        return Checked(int(at), int(unrepaired)) if at is not None and unrepaired is not None else None
 
 
 def _batches(jobs: tuple[str, ...]) -> list[tuple[str, ...]]:
