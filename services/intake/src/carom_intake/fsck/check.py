@@ -14,7 +14,7 @@ from carom_common.adapters.amqp.publisher import Publisher
 from carom_common.adapters.store.acts import Acts
 from carom_common.adapters.store.index import proper
 from carom_common.adapters.store.survey import BATCH, Survey
-from carom_common.contracts.message import CallbackMessage, ExecuteMessage, body_of
+from carom_common.contracts.message import UNREADABLE, CallbackMessage, ExecuteMessage, body_of
 from carom_common.contracts.sealing import Unsealable
 from carom_common.domain.clock import now_ms
 from carom_common.telemetry.logging import get_logger
@@ -154,11 +154,12 @@ class Check:
                 why = f"its record cannot be opened: {stored}"
             else:
                 make = execute_message if found.step == "execute" else callback_message
-                message = make(job_id, *stored, traceparent_from(None))
                 try:
-                    await self._send(message)
+                    await self._send(make(job_id, *stored, traceparent_from(None)))
                 except BrokerError as error:
                     why = str(error)
+                except (*UNREADABLE, KeyError, ValueError) as error:  # one of them must not keep all others waiting
+                    why = f"its record cannot be read: {error!r}"
         self._tell(_FOUND[found.step], job_id, why)
 
     async def _send(self, message: ExecuteMessage | CallbackMessage) -> None:
