@@ -161,7 +161,10 @@ async def test_with_traffic_and_nothing_lost_it_finds_nothing_even_twice_at_once
     host = slow.url.removeprefix("http://").split("/")[0]
     assert (await own_api.http.put(f"/api/destinations/{host}", json={"concurrency": 3})).is_success
     await asyncio.sleep(1.5)  # consumers look once a second
-    jobs, checked = list[str](), asyncio.Event()
+    # Ten seconds' worth at once, whatever the machine is at.
+    burst = {"jobs": [{"targetUrl": slow.url, "callbackUrl": receiver.url}] * 150}
+    answer = (await own_api.http.post("/api/jobs/batch", json=burst)).json()
+    jobs, checked = [accepted["jobId"] for accepted in answer["jobs"]], asyncio.Event()
 
     async def traffic() -> None:
         while not checked.is_set():
@@ -171,7 +174,6 @@ async def test_with_traffic_and_nothing_lost_it_finds_nothing_even_twice_at_once
             await asyncio.sleep(0.4)
 
     running = asyncio.create_task(traffic())
-    await asyncio.sleep(1)
     both = await asyncio.gather(*(fsck("--repair", grace=0.5) for _ in range(2)))
     checked.set()
     await running
@@ -223,11 +225,13 @@ async def test_while_everything_is_paused_it_says_so_and_does_not_wait(
 async def test_without_consumers_it_does_not_judge(own_stack: Stack, own_api: Api, fsck: Fsck, target: Target) -> None:
     endpoint, receiver = target.endpoint(), target.endpoint()
     own_stack.executor.terminate()
-    job_id = await own_api.submit(endpoint.url, receiver.url)
-    ran = await fsck("--repair", wait=1)
+    try:
+        job_id = await own_api.submit(endpoint.url, receiver.url)
+        ran = await fsck("--repair", wait=1)
+    finally:
+        own_stack.executor.start()
     assert (ran.code, ran.all_found) == (2, 0), ran
     assert "nobody consumes" in ran.report["notJudged"][0]["why"]
-    own_stack.executor.start()
     await ended_once(own_api, endpoint, receiver, [job_id])
 
 

@@ -129,12 +129,13 @@ class Rounds:
             waiting = {queue: way for (queue, way), through in zip(waiting.items(), passed, strict=True) if not through}
             if not waiting:
                 return
-            await self._refuse_if_alone(waiting, alone_since)
-            if time.monotonic() > self._ends:
+            late = time.monotonic() > self._ends
+            await self._refuse_if_alone(waiting, alone_since, late=late)
+            if late:
                 raise NotJudgeable(f"what waits in {', '.join(waiting)} was not delivered in time: try a longer --wait")
             await asyncio.sleep(POLL_SECONDS)
 
-    async def _refuse_if_alone(self, queues: Iterable[str], since: dict[str, float]) -> None:
+    async def _refuse_if_alone(self, queues: Iterable[str], since: dict[str, float], *, late: bool) -> None:
         """Nobody consumes a queue: no need to wait for it."""
         now = time.monotonic()
         for queue in queues:
@@ -142,7 +143,7 @@ class Rounds:
                 since.pop(queue, None)
             elif await self._all_paused():
                 raise NotJudgeable("everything is paused: nothing is taken from the queues", expected=True)
-            elif now - since.setdefault(queue, now) > NOBODY_SECONDS or now > self._ends:
+            elif late or now - since.setdefault(queue, now) > NOBODY_SECONDS:
                 raise NotJudgeable(f"nobody consumes {queue}")
 
     async def _all_paused(self) -> bool:
