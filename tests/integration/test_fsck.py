@@ -96,7 +96,7 @@ async def channel(connection: AbstractConnection) -> AbstractChannel:
 
 
 @pytest.fixture(scope="module")
-async def keys(store: Redis) -> AsyncIterator["redis.asyncio.Redis[str]"]:
+async def keys(store: Redis) -> AsyncIterator[redis.asyncio.Redis]:
     async with redis.asyncio.Redis.from_url(store.url, decode_responses=True) as client:
         yield client
 
@@ -197,7 +197,7 @@ async def test_what_waits_for_good_reason_is_left_alone(own_api: Api, fsck: Fsck
     later = await own_api.submit(endpoint.url, None, runAt=(datetime.now(UTC) + timedelta(hours=1)).isoformat())
 
     async def waits() -> bool:
-        return (await own_api.typed(held))["waitReason"] == "paused"
+        return bool((await own_api.typed(held))["waitReason"] == "paused")
 
     await eventually(waits, "the job is held")
     ran = await fsck("--repair")
