@@ -8,7 +8,9 @@ from tests.support import helm
 URLS = {"broker": {"url": "amqp://u:p@h"}, "store": {"url": "redis://h"}, "encryption": {"allowClear": True}}
 USERS = {
     "broker": {
-        "users": {name: {"url": f"amqp://{name}:p@h"} for name in ("topology", "intake", "executor", "callback")}
+        "users": {
+            name: {"url": f"amqp://{name}:p@h"} for name in ("topology", "intake", "executor", "callback", "fsck")
+        }
     },
     "store": {"url": "redis://h"},
     "encryption": {"allowClear": True},

@@ -153,8 +153,8 @@ def test_the_collector_of_spans_is_reached_where_there_is_one(component: str) ->
 
 def test_dependencies_reach_nothing(dev: helm.Manifests) -> None:
     for name, port, clients in (
-        ("rabbitmq", 5672, {"intake", "executor", "callback", "topology"}),
-        ("redis", 6379, {"intake", "executor", "callback"}),
+        ("rabbitmq", 5672, {"intake", "executor", "callback", "topology", "fsck"}),
+        ("redis", 6379, {"intake", "executor", "callback", "fsck"}),
     ):
         assert rules(dev, name, "egress") == []
         assert components(peers(rules(dev, name, "ingress"), port, "from")) == clients
@@ -188,10 +188,18 @@ def test_the_internet_can_be_closed() -> None:
 
 def test_broker_and_store_by_address() -> None:
     manifests = helm.rendered(helm.CHART / "ci/external-secrets-values.yaml")
-    for component in (*helm.COMPONENTS, "topology"):
+    for component in (*helm.COMPONENTS, "topology", "fsck"):
         assert namespaces(peers(rules(manifests, component, "egress"), 5671, "to")) >= {"rabbitmq"}
     assert reaches(manifests, "intake", "192.0.2.10", 6380)
     assert not reaches(manifests, "intake", "192.0.2.11", 6380)
+
+
+def test_fsck_reaches_broker_and_store_alone_and_nobody_reaches_it() -> None:
+    manifests = helm.rendered(helm.CHART / "ci/external-secrets-values.yaml")
+    assert rules(manifests, "fsck", "ingress") == []
+    assert {port["port"] for rule in rules(manifests, "fsck", "egress") for port in rule["ports"]} == {53, 5671, 6380}
+    assert reaches(manifests, "fsck", "192.0.2.10", 6380)
+    assert not reaches(manifests, "fsck", "1.1.1.1", 443)
 
 
 # The way in

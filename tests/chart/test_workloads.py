@@ -337,6 +337,65 @@ def test_an_upgrade_declares_first_and_an_install_has_no_hook() -> None:
     assert helm.render(helm.DEV).all("Job") == []
 
 
+# fsck
+
+
+def fsck_pod(manifests: helm.Manifests) -> helm.Object:
+    spec: helm.Object = manifests.get("CronJob", "carom-fsck")["spec"]["jobTemplate"]["spec"]["template"]["spec"]
+    return spec
+
+
+def test_fsck_runs_from_time_to_time_one_at_a_time(minimal: helm.Manifests) -> None:
+    spec = minimal.get("CronJob", "carom-fsck")["spec"]
+    assert (spec["schedule"], spec["concurrencyPolicy"]) == ("*/15 * * * *", "Forbid")
+    assert spec["jobTemplate"]["spec"]["backoffLimit"] == 0
+    assert spec["jobTemplate"]["spec"]["activeDeadlineSeconds"] == 1800
+    assert (spec["successfulJobsHistoryLimit"], spec["failedJobsHistoryLimit"]) == (1, 3)
+    pod = fsck_pod(minimal)
+    assert pod["restartPolicy"] == "Never"
+    (container,) = pod["containers"]
+    assert container["image"] == minimal.container("intake")["image"]
+    assert container["args"] == ["fsck", "--json", "--repair", "--wait=300"]
+    assert container["envFrom"] == minimal.container("intake")["envFrom"]
+
+
+def test_fsck_understands_the_arguments_that_the_chart_gives(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """All of them, up to a server that is not there."""
+    from carom_intake.fsck.command import main
+
+    values = {"fsck": {"repair": False, "deep": True, "waitSeconds": 7, "schedule": "7 * * * *"}}
+    manifests = helm.render(helm.merged(helm.MINIMAL, values))
+    assert manifests.get("CronJob", "carom-fsck")["spec"]["schedule"] == "7 * * * *"
+    name, *arguments = fsck_pod(manifests)["containers"][0]["args"]
+    assert (name, arguments) == ("fsck", ["--json", "--dry-run", "--wait=7", "--deep"])
+    monkeypatch.setenv("REDIS_URL", "redis://127.0.0.1:1/0")
+    with pytest.raises(SystemExit) as ended:
+        main(arguments)
+    assert ended.value.code == 2
+    assert '"repair":false' in capsys.readouterr().out
+
+
+def test_fsck_has_a_broker_user_of_its_own_and_intakes_rights_in_the_store() -> None:
+    users = {
+        "broker": {"users": {"fsck": {"existingSecret": "f"}}},
+        "store": {"users": {"intake": {"existingSecret": "i"}}},
+    }
+    (container,) = fsck_pod(helm.render(helm.merged(helm.MINIMAL, users)))["containers"]
+    secrets = {entry["name"]: entry["valueFrom"]["secretKeyRef"]["name"] for entry in container["env"]}
+    assert secrets == {"RABBITMQ_URL": "f", "REDIS_URL": "i", "CAROM_ENCRYPTION_KEYS": "encryption"}
+    pod = fsck_pod(helm.rendered(helm.CHART / "ci/external-secrets-values.yaml"))
+    names = ["broker-ca", "broker-client", "store-ca"]
+    assert [volume["name"] for volume in pod["volumes"]][:3] == names
+    assert [mount["name"] for mount in pod["containers"][0]["volumeMounts"]][:3] == names
+
+
+def test_without_fsck_nothing_of_it_is_there_and_no_user_is_asked_for() -> None:
+    manifests = helm.render(helm.merged(helm.MINIMAL, {"fsck": {"enabled": False}}))
+    assert [d for d in manifests.objects if d["metadata"]["name"] == "carom-fsck"] == []
+
+
 # Probes and shutdown
 
 
@@ -548,7 +607,7 @@ def test_images() -> None:
 def test_a_service_account_that_exists() -> None:
     manifests = helm.render(helm.merged(helm.MINIMAL, {"intake": {"serviceAccount": {"name": "mine"}}}))
     assert manifests.pod("intake")["serviceAccountName"] == "mine"
-    assert manifests.names("ServiceAccount") == {"carom-executor", "carom-callback", "carom-topology"}
+    assert manifests.names("ServiceAccount") == {"carom-executor", "carom-callback", "carom-topology", "carom-fsck"}
 
 
 # Security

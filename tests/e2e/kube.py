@@ -92,11 +92,11 @@ class Kube:
         return found
 
     def pods(self, component: str = "", release: str = "") -> list[Object]:
-        """Pods that are there to stay, of one component or of all."""
+        """Pods that are there to stay, of one component or of all; those of Jobs come and go."""
         parts = {"component": component, "instance": release}
         selector = ",".join(f"app.kubernetes.io/{key}={value}" for key, value in parts.items() if value)
         pods = self.items("pods", selector)
-        return [pod for pod in pods if "deletionTimestamp" not in pod["metadata"]]
+        return [pod for pod in pods if "deletionTimestamp" not in pod["metadata"] and not _is_of_a_job(pod)]
 
     def python(self, pod: Object, code: str, *arguments: str) -> str:
         """The output of a script that runs in a pod of ours."""
@@ -106,6 +106,10 @@ class Kube:
     def restarts(self) -> dict[str, int]:
         """Restarts by pod."""
         return {name_of(pod): restarts_of(pod) for pod in self.pods()}
+
+
+def _is_of_a_job(pod: Object) -> bool:
+    return any(owner["kind"] == "Job" for owner in pod["metadata"].get("ownerReferences", []))
 
 
 def name_of(found: Object) -> str:

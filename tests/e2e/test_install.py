@@ -61,6 +61,20 @@ def test_helm_test_sends_a_job_through_the_release(carom: Release) -> None:
     assert "was called back as completed" in output
 
 
+def test_fsck_finds_nothing_wrong(carom: Release) -> None:
+    """The CronJob's own pod: its rights, its policies, and consumers that answer it."""
+    carom.kube("create", "job", f"--from=cronjob/{carom.full('fsck')}", "fsck-by-hand")
+    try:
+        carom.kube("wait", "--for=condition=Complete", "--timeout=120s", "job/fsck-by-hand", seconds=130)
+        lines = carom.kube("logs", "job/fsck-by-hand").splitlines()
+        (report,) = [json.loads(line) for line in lines if line.startswith('{"repair"')]
+        assert report["notJudged"] == []
+        assert [count["found"] for count in report["counts"].values()] == [0, 0, 0, 0]
+        assert report["records"] > 0
+    finally:
+        carom.kube("delete", "job", "fsck-by-hand", "--ignore-not-found")
+
+
 @pytest.mark.parametrize("authorization", ["", "Bearer carom_admin_" + "x" * 48], ids=["empty", "wrong"])
 def test_without_a_key_nobody_is_let_in(carom: Release, authorization: str) -> None:
     body = {"targetUrl": carom.witness.target("200"), "callbackUrl": None}

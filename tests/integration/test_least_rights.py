@@ -237,13 +237,22 @@ REFUSED: dict[str, dict[str, Act]] = {
         "submit jobs": publish(WORK, "execute.normal"),
         "publish to a queue by its name": publish("", EXECUTE),
     },
+    "carom-fsck": {
+        "consume jobs": consume(EXECUTE),
+        "get callbacks": get(CALLBACK_QUEUE),
+        "purge jobs": purge(EXECUTE),
+        "read parked messages": get(PARKED_QUEUE),
+        "delay": publish(DELAY, "execute.normal.1000"),
+        "forge dead letters": publish(DEAD, "execute.exhausted"),
+        "publish to a queue by its name": publish("", EXECUTE),
+    },
     "carom-topology": {
         "declare foreign queues": declare("other"),
         "declare foreign exchanges": declare_exchange("other"),
         "publish to a queue by its name": publish("", EXECUTE),
     },
 }
-for _user in ("carom-intake", "carom-executor", "carom-callback", "carom-scaler"):
+for _user in ("carom-intake", "carom-executor", "carom-callback", "carom-scaler", "carom-fsck"):
     REFUSED[_user] |= {
         "declare a queue": declare("carom.new"),
         "declare an exchange": declare_exchange("carom.new"),

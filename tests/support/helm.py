@@ -117,6 +117,8 @@ def pod_templates(manifests: Manifests) -> dict[str, Object]:
             found[name] = document
         elif document["kind"] in ("Deployment", "StatefulSet", "Job"):
             found[name] = document["spec"]["template"]
+        elif document["kind"] == "CronJob":
+            found[name] = document["spec"]["jobTemplate"]["spec"]["template"]
     return found
 
 

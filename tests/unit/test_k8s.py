@@ -107,6 +107,7 @@ WRITE_READ: dict[str, tuple[set[str], set[str]]] = {
     "carom-executor": ({WORK, DELAY, DEAD}, {*EXECUTE, HELD_EXECUTE_QUEUE, CRASHED_EXECUTE_QUEUE}),
     "carom-callback": ({DELAY, DEAD}, {CALLBACK_QUEUE, CRASHED_CALLBACK_QUEUE}),
     "carom-scaler": ({*EXECUTE, HELD_EXECUTE_QUEUE, CALLBACK_QUEUE}, set()),
+    "carom-fsck": ({WORK, *EXECUTE, HELD_EXECUTE_QUEUE, CALLBACK_QUEUE}, {DEAD_EXECUTE_QUEUE, DEAD_CALLBACK_QUEUE}),
 }
 
 

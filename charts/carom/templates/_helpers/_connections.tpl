@@ -27,6 +27,9 @@ key: url
 {{- if eq .Values.topology.declaredBy "init" -}}
 {{- $users = prepend $users "topology" -}}
 {{- end -}}
+{{- if .Values.fsck.enabled -}}
+{{- $users = append $users "fsck" -}}
+{{- end -}}
 {{- if has "keda" (list .Values.executor.autoscaling.type .Values.callback.autoscaling.type) -}}
 {{- $users = append $users "scaler" -}}
 {{- end -}}

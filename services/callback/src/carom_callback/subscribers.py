@@ -76,6 +76,9 @@ class CallbackSteps(FourSteps[CallbackMessage, domain.Decision]):
     async def claim(self, work: Work[CallbackMessage], *, ask_only: bool = False) -> Claim:
         return await self._callbacks.claim(work.message, work.lease, ask_only=ask_only)
 
+    async def claim_held(self, work: Work[CallbackMessage], reason: str) -> Claim:
+        return await self._callbacks.claim(work.message, work.lease, ask_only=True, held=True)
+
     async def settle(self, work: Work[CallbackMessage], outcome: domain.Decision) -> bool:
         decided = (outcome.status, outcome.eta, outcome.error, outcome.dead)
         return await self._callbacks.settle(work.message, work.lease, *decided)

@@ -8,17 +8,19 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from typing import NamedTuple
 
-from carom_common.adapters.amqp.consumer import Consumer
+from carom_common.adapters.amqp.consumer import Consumer, Delivery
 from carom_common.adapters.amqp.declare import Topology
 from carom_common.adapters.amqp.publisher import Publisher
+from carom_common.adapters.store.batch import StoreUnavailable
 from carom_common.adapters.store.control import ControlStore
+from carom_common.adapters.store.inventory import Inventory
 from carom_common.adapters.store.store import Store
 from carom_common.admin import Health, admin_server
 from carom_common.control import Control
 from carom_common.debug import Debug, connections
 from carom_common.expiry import watch_certificates
 from carom_common.gate import Gate
-from carom_common.in_hand import deliveries, destinations
+from carom_common.in_hand import deliveries, destinations, jobs
 from carom_common.passes import Place
 from carom_common.runtime import background, listen, measure_lag, process_token, vault_of, watch
 from carom_common.settings import Settings, broker_tls, rule_book, store_tls
@@ -28,6 +30,7 @@ from carom_common.work import M, Steps, Work
 from carom_common.workloop import WorkLoop
 
 CRASHED_PREFETCH = 8
+BARRIER_RETRY_SECONDS = 0.5
 
 log = get_logger()
 
@@ -93,6 +96,22 @@ async def consume_until(
             log.info("consumer_resumed")
 
     control.on_all_paused = on_pause
+    inventory = Inventory(store.batcher)
+
+    async def on_asked(question: str) -> None:
+        await inventory.tell(question, name, process, jobs(work, gate))
+
+    async def on_barrier(delivery: Delivery) -> None:
+        while delivery.alive:
+            try:
+                await inventory.came_through(delivery.message_id)
+            except StoreUnavailable:
+                await asyncio.sleep(BARRIER_RETRY_SECONDS)
+            else:
+                delivery.ack()
+                return
+
+    control.on_asked, work.on_barrier = on_asked, on_barrier
 
     async def consume() -> None:
         await topology.declare_when_up()

@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 from carom_common.adapters.store.batch import StoreUnavailable
 from carom_common.adapters.store.control import ControlStore, Found
@@ -15,6 +15,10 @@ LOOK_TIMEOUT_SECONDS = 5.0
 MAX_TOLD = 500
 
 log = get_logger()
+
+
+async def _nothing_to_tell(question: str) -> None:
+    """What a process does that consumes nothing."""
 
 
 class Control:
@@ -31,6 +35,9 @@ class Control:
         self.on_proven: Callable[[str, int], None] = lambda host, ago_ms: None
         self.on_all_paused: Callable[[bool], None] = lambda paused: None
         self.on_change: Callable[[], None] = lambda: None
+        self.on_asked: Callable[[str], Awaitable[None]] = _nothing_to_tell
+        """Asked by a check what is in hand here; again until it could be told."""
+        self._answered = ""
         self._version = "none"
         self._last = 0
         self._to_tell: set[str] = set()
@@ -70,6 +77,9 @@ class Control:
         if all_paused != self._all_paused:
             self._all_paused = all_paused
             self.on_all_paused(all_paused)
+        if found.asked and found.asked != self._answered:
+            await self.on_asked(found.asked)
+            self._answered = found.asked
 
     def _pass_on(self, found: Found) -> None:
         for host, ago in found.proven:

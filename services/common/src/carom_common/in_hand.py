@@ -1,4 +1,4 @@
-"""What a consuming process has in hand, for `/debug/tasks`: its deliveries, and the destinations that they are for."""
+"""What a consuming process has in hand, for `/debug/tasks` and `carom-fsck`: deliveries, and their destinations."""
 
 import asyncio
 from time import perf_counter
@@ -27,6 +27,12 @@ def deliveries(work_loop: WorkLoop[M], gate: Gate[Work[M]]) -> dict[str, Any]:
         "counts": {place: len(found) for place, found in places.items()},
         "shown": shown[:MAX_DELIVERIES],
     }
+
+
+def jobs(work_loop: WorkLoop[M], gate: Gate[Work[M]]) -> set[str]:
+    """The jobs of all deliveries that are neither acknowledged nor handed back."""
+    places = (*work_loop.in_hand().values(), gate.waiting_here())
+    return {work.message.job_id for found in places for work in found}
 
 
 def _delivery(work: Work[Any], place: str, now: float) -> dict[str, Any]:

@@ -23,6 +23,8 @@ CALLBACK_KEY = "callback.normal"
 HELD_EXECUTE_KEY = "execute.held"
 DEAD_EXECUTE_KEY, DEAD_CALLBACK_KEY = "execute.exhausted", "callback.exhausted"
 DEAD_QUEUES = {DEAD_EXECUTE_KEY: DEAD_EXECUTE_QUEUE, DEAD_CALLBACK_KEY: DEAD_CALLBACK_QUEUE}
+BARRIER = "barrier:"
+"""Begins the message id of what `carom-fsck` sends through a work queue to see that all before it was delivered."""
 DELIVERY_LIMIT = 1000
 """Deliveries that end without an ack before a message counts as a crash loop. -1 would mean "one" before 4.0."""
 

@@ -20,7 +20,7 @@ from carom_common.passes import Hold
 from carom_common.settings import HOLD_SECONDS
 from carom_common.telemetry import metrics
 from carom_common.telemetry.logging import get_logger
-from carom_common.topology import CRASHED_QUEUES, HELD_EXECUTE_QUEUE
+from carom_common.topology import BARRIER, CRASHED_QUEUES, HELD_EXECUTE_QUEUE
 from carom_common.work import M, Steps, Work
 
 RENEW_SECONDS = 3.0
@@ -66,6 +66,7 @@ class WorkLoop(Generic[M]):
         self._next_put_back = 0.0
         self._tasks: set[asyncio.Task[None]] = set()
         self._draining = False
+        self.on_barrier: Callable[[Delivery], Coroutine[None, None, None]] | None = None
         if gate is not None:
             gate.on_ready, gate.on_hold = self._begin, self._hold_back
         metrics.slots.set(concurrency)
@@ -90,6 +91,9 @@ class WorkLoop(Generic[M]):
     def on_delivery(self, delivery: Delivery) -> None:
         if self._draining:
             delivery.requeue()
+            return
+        if self.on_barrier is not None and delivery.message_id.startswith(BARRIER):
+            self._spawn(self._guard(self.on_barrier(delivery), delivery))
             return
         running = self._running.get(delivery.message_id) or self._put_back.get(delivery.message_id)
         if running is not None:

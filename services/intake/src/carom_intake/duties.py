@@ -3,7 +3,8 @@
 import asyncio
 import contextlib
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 
 from carom_common.adapters.store.batch import Batcher, StoreUnavailable
 from carom_common.adapters.store.duties import DUTY_LEASE_MS, DutyLease
@@ -20,6 +21,10 @@ log = get_logger()
 
 class _LeaseLost(Exception):
     """Another process has the duty, or may have it by now."""
+
+
+class DutyTaken(Exception):
+    """Another process has the duty, and did not end with it in time; or took it over."""
 
 
 async def lead(batcher: Batcher, name: str, token: str, duty: Callable[[], Awaitable[None]], every: float) -> None:
@@ -47,6 +52,34 @@ async def lead(batcher: Batcher, name: str, token: str, duty: Callable[[], Await
             except* _LeaseLost:
                 led.set(0)
                 log.warning("duty_lost", duty=name)
+    finally:
+        with contextlib.suppress(StoreUnavailable, TimeoutError):
+            async with asyncio.timeout(1):
+                await lease.give_up()
+
+
+@asynccontextmanager
+async def holding(batcher: Batcher, name: str, token: str, wait: float) -> AsyncIterator[None]:
+    """Have a duty for the time of a body that is done once; raises DutyTaken, and cancels the body when it is lost.
+
+    `wait`: for how many seconds to wait for another process to end. Raises StoreUnavailable.
+    """
+    lease, ends = DutyLease(batcher, name, token), time.monotonic() + wait
+    taken_at = time.monotonic()
+    while not await lease.take():
+        if time.monotonic() > ends:
+            raise DutyTaken(f"another process does this already ({name})")
+        await asyncio.sleep(TAKE_SECONDS)
+        taken_at = time.monotonic()
+    try:
+        async with asyncio.TaskGroup() as group:
+            keeping = group.create_task(_keep(lease, taken_at))
+            yield
+            keeping.cancel()
+    except BaseExceptionGroup as group:
+        if group.subgroup(_LeaseLost) is not None:
+            raise DutyTaken(f"the lease was lost ({name})") from None
+        raise group.exceptions[0] from None
     finally:
         with contextlib.suppress(StoreUnavailable, TimeoutError):
             async with asyncio.timeout(1):

@@ -8,7 +8,7 @@ Events of ordinary successes may be sampled, see `sampling`; warnings, errors an
 import logging
 import sys
 import time
-from typing import Any, Literal
+from typing import Any, Literal, TextIO
 from zlib import crc32
 
 import msgspec
@@ -53,9 +53,15 @@ class Sampling:
 sampling = Sampling()
 
 
-def configure_logging(service: str, level: LogLevel, fmt: LogFormat, sample: float = 1.0) -> None:
-    """Log to standard output; `auto` is readable on a terminal and JSON elsewhere. `sample`: share of the ordinary."""
-    readable = fmt == "console" or (fmt == "auto" and sys.stdout.isatty())
+def configure_logging(
+    service: str, level: LogLevel, fmt: LogFormat, sample: float = 1.0, to: TextIO | None = None
+) -> None:
+    """Log to standard output, or where a tool's own output is not; `auto` is readable on a terminal and JSON elsewhere.
+
+    `sample`: share of the ordinary.
+    """
+    to = to or sys.stdout
+    readable = fmt == "console" or (fmt == "auto" and to.isatty())
     processors: list[Any]
     factory: Any
     if readable:
@@ -63,12 +69,12 @@ def configure_logging(service: str, level: LogLevel, fmt: LogFormat, sample: flo
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="%H:%M:%S.%f", utc=False),
             structlog.processors.format_exc_info,
-            structlog.dev.ConsoleRenderer(colors=sys.stdout.isatty(), pad_event_to=24),
+            structlog.dev.ConsoleRenderer(colors=to.isatty(), pad_event_to=24),
         ]
-        factory = structlog.PrintLoggerFactory()
+        factory = structlog.PrintLoggerFactory(to)
     else:
         processors = [_json_lines(service)]
-        factory = structlog.BytesLoggerFactory()
+        factory = structlog.BytesLoggerFactory(to.buffer)
     number = getattr(logging, level.upper())
     structlog.configure(
         processors,
@@ -78,9 +84,7 @@ def configure_logging(service: str, level: LogLevel, fmt: LogFormat, sample: flo
     )
     sampling.set(sample, on=number <= logging.INFO)
     # Libraries that log through the standard library: only what an operator must see.
-    logging.basicConfig(
-        level=max(number, logging.WARNING), format="%(levelname)s %(name)s %(message)s", stream=sys.stdout
-    )
+    logging.basicConfig(level=max(number, logging.WARNING), format="%(levelname)s %(name)s %(message)s", stream=to)
     logging.getLogger("aiormq").setLevel(logging.CRITICAL)
     logging.getLogger("aio_pika").setLevel(logging.CRITICAL)
     logging.getLogger("asyncio").setLevel(logging.ERROR)

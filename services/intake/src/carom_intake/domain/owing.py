@@ -29,11 +29,12 @@ def is_due(state: State, owed: str) -> bool:
 def execute_message(
     job_id: str, state: State, job: bytes, attempts: Sequence[bytes], traceparent: str
 ) -> ExecuteMessage:
-    """The next attempt of a job, at once."""
+    """The next attempt of a job, at the time that its record says."""
     settled = int(state["attempt"])
     return ExecuteMessage(
         **_head(job_id, state, job, attempts[:settled], traceparent),
         attempt=settled + 1,
+        eta=int(state.get("eta") or 0),
         base=int(state.get("base") or 0),
         expires=int(state.get("expires") or 0),
     )
@@ -42,7 +43,7 @@ def execute_message(
 def callback_message(
     job_id: str, state: State, job: bytes, attempts: Sequence[bytes], traceparent: str
 ) -> CallbackMessage:
-    """The first attempt to call back what a final job's record says: the same body as ever."""
+    """The next attempt to call back what a final job's record says: the same body as ever."""
     return CallbackMessage(
         **_head(job_id, state, job, attempts[: int(state["attempt"])], traceparent),
         status=cast(Any, state["status"]),
@@ -51,6 +52,8 @@ def callback_message(
         reason=state.get("reason", "") if state["status"] != "completed" else "",
         dead=state.get("dead") == "1",
         callback_generation=int(state.get("callback_generation") or 1),
+        callback_attempt=int(state.get("callback_attempt") or 0) + 1,
+        eta=int(state.get("callback_eta") or 0),
     )
 
 

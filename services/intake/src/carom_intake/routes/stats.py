@@ -8,6 +8,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from carom_common.adapters.store.batch import Batcher, StoreUnavailable
+from carom_common.adapters.store.inventory import Inventory
 from carom_common.adapters.store.stats import COUNTED, Stats
 from carom_common.adapters.store.tenants import Tenants
 from carom_common.telemetry import metrics
@@ -27,6 +28,7 @@ class StatsRoutes:
     def __init__(self, batcher: Batcher) -> None:
         self._tenants = Tenants(batcher)
         self._stats = Stats(batcher)
+        self._inventory = Inventory(batcher)
 
     def routes(self) -> list[Route]:
         return [Route("/api/stats", self.show, methods=["GET"])]
@@ -61,4 +63,7 @@ class StatsRoutes:
                 metrics.held_jobs.set(sum(now.held for now in figures))
                 metrics.owed_messages.set(await self._stats.owed())
                 metrics.oldest_ready_age.set(max(now.oldest_ready_ms for now in figures) / 1000)
+                if (checked := await self._inventory.last_check()) is not None:
+                    metrics.fsck_unrepaired.set(checked.unrepaired)
+                    metrics.fsck_completed.set(checked.at)
             await asyncio.sleep(GAUGES_SECONDS)

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from carom_common.adapters.store.batch import Batcher
 from carom_common.adapters.store.index import index_key
+from carom_common.adapters.store.inventory import ASKED_KEY
 from carom_common.adapters.store.replies import pairs
 from carom_common.adapters.store.tenants import Tenants
 from carom_common.domain.pauses import Pause, decode_pause, encode_pause
@@ -28,7 +29,8 @@ _OPEN, _CLOSED, _PROVEN = "carom:{control}:open", "carom:{control}:closed", "car
 class Found(NamedTuple):
     """What a look found. `pauses` and `rules` are None while their version is the known one.
 
-    Of hosts: when their circuit opened or closed, or when they answered, in ms before now.
+    Of hosts: when their circuit opened or closed, or when they answered, in ms before now. `asked`: the question of a
+    check (inventory.py) that is open, or nothing.
     """
 
     now: int
@@ -38,6 +40,7 @@ class Found(NamedTuple):
     opened: list[tuple[str, int]]
     closed: list[tuple[str, int]]
     proven: list[tuple[str, int]]
+    asked: str = ""
 
 
 class Live(NamedTuple):
@@ -69,16 +72,22 @@ class ControlStore:
 
     async def look(self, version: str, last: int, proven: Sequence[str] = ()) -> Found:
         """What changed since the look that gave `version` and `last`; tells others of hosts that answered."""
-        keys = (_VERSION, _PAUSES, _RULES, _OPEN, _CLOSED, _PROVEN)
+        keys = (_VERSION, _PAUSES, _RULES, _OPEN, _CLOSED, _PROVEN, ASKED_KEY)
         reply = await self._batcher.run("EVALSHA", self._control, len(keys), *keys, version, last, *proven)
         now, found = int(reply[0]), reply[1].decode()
         changed = found != version
+        opened, closed, proven_lately = (
+            [(host.decode(), max(0, now - int(float(at)))) for host, at in pairs(part)] for part in reply[4:7]
+        )
         return Found(
             now,
             found,
             [decode_pause(value) for value in reply[2]] if changed else None,
             {host.decode(): decode_rule(rule) for host, rule in pairs(reply[3])} if changed else None,
-            *([(host.decode(), max(0, now - int(float(at)))) for host, at in pairs(part)] for part in reply[4:7]),
+            opened,
+            closed,
+            proven_lately,
+            reply[7].decode(),
         )
 
     # Permits, tokens and circuits of one destination

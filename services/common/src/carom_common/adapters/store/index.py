@@ -13,8 +13,10 @@ record too. Every key begins with `carom:idx:<tenant>:`.
   held                    waits for a pause, a limit or an open circuit
 """
 
+from collections.abc import Mapping
+
 from carom_common.adapters.store.batch import Command
-from carom_common.contracts.job import Job
+from carom_common.contracts.job import FINAL_STATUSES, Job
 from carom_common.domain.destinations import destination_of
 
 INDEXED_STATUSES = ("failed", "cancelled", "expired")
@@ -48,3 +50,12 @@ def final(status: str, reason: str, dead: bool) -> tuple[str, ...]:
         if reason:
             names += (f"reason:{reason}",)
     return (*names, "dead:execute") if dead else names
+
+
+def proper(state: Mapping[str, str]) -> tuple[str, ...]:
+    """The indexes that a record must be in by its state, beside those by host and label, and `held`."""
+    if state["status"] not in FINAL_STATUSES:
+        return ("all", "open")
+    names = ("all", *final(state["status"], state.get("reason", ""), state.get("dead") == "1"))
+    dead = state.get("callback") == "failed" and state.get("callback_dead") == "1"
+    return (*names, "dead:callback") if dead else names

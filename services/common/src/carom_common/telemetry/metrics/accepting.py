@@ -125,6 +125,18 @@ owed_messages = Gauge(
     "Above 0 for long: the broker takes nothing, or no replica leads the duty owed (carom_duty_led).",
     INTAKE,
 )
+fsck_unrepaired = Gauge(
+    "carom_fsck_unrepaired",
+    "What the last run of carom-fsck found and did not repair; every replica of intake tells the same.",
+    "Its report names the jobs: run it with --repair, or see why it could not.",
+    INTAKE,
+)
+fsck_completed = Gauge(
+    "carom_fsck_completed_timestamp_seconds",
+    "When carom-fsck last looked at all that it was to, in Unix seconds; every replica of intake tells the same.",
+    "Long ago: its runs fail, or consumers do not answer it; its report says why.",
+    INTAKE,
+)
 pauses = Gauge(
     "carom_pauses",
     "Pauses in force, as this replica knows them.",

@@ -1,6 +1,7 @@
 -- Claims an attempt to call back.
 -- ARGV: generation, callback_generation, callback_attempt, message_id, owner, lease_ms (0: only ask),
---       keep_until, birth, job, history, attempts, status, completed, error, dead (0 | 1), reason
+--       keep_until, birth, job, history, attempts, status, completed, error, dead (0 | 1), reason, held (0 | 1)
+-- Held, which lasts at most 100 s, is counted alone: `callback_holds` says that its message goes round still.
 -- Replies {'run', claims so far, rebuilt (0 | 1)} | {'unknown'} | {'leased', ms} | {'drop', why}
 --       | {'settled', callback status, eta, error, dead}
 local now, generation = clock(), tonumber(ARGV[1])
@@ -36,6 +37,7 @@ else
     redis.call('HDEL', state, 'callback_settled_by', 'callback_claims', 'callback_dead')
   end
 end
+if ARGV[17] == '1' then redis.call('HINCRBY', state, 'callback_holds', 1) end
 local claims = 0
 if ARGV[6] ~= '0' then
   claims = redis.call('HINCRBY', state, 'callback_claims', 1)

@@ -1,6 +1,6 @@
 -- What every consuming process asks for once a second. KEYS, all carom:{control}:*: version, pauses, destinations, open,
--- closed, proven. ARGV: version known, time of the last look (0: none), hosts that this process found to be there ...
--- Replies {now, version, pauses or {}, destinations or {}, opened, closed, proven}; the two hashes only when the version
+-- closed, proven, asked. ARGV: version known, time of the last look (0: none), hosts that this process found to be there ...
+-- Replies {now, version, pauses or {}, destinations or {}, opened, closed, proven, asked}; the two hashes only when the version
 -- is another, the sorted sets (host, time, ...) from a little before the last look on.
 local OVERLAP_MS, KEPT_MS, CLOSED_KEPT_MS, PROVEN = 2000, 3600000, 60000, 20000
 local now, from = clock(), tonumber(ARGV[2])
@@ -19,4 +19,5 @@ redis.call('ZREMRANGEBYSCORE', KEYS[6], '-inf', now - KEPT_MS)
 local function since(key)
   return redis.call('ZRANGEBYSCORE', key, math.max(0, from - OVERLAP_MS), '+inf', 'WITHSCORES', 'LIMIT', 0, PROVEN)
 end
-return {now, version, pauses, rules, since(KEYS[4]), since(KEYS[5]), since(KEYS[6])}
+return {now, version, pauses, rules, since(KEYS[4]), since(KEYS[5]), since(KEYS[6]),
+  redis.call('GET', KEYS[7]) or ''}
