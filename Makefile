@@ -102,6 +102,11 @@ bench: $(STAMP) ## throughput, cost and lateness on this machine (ARGS=... are p
 	@scripts/install-servers --tests
 	@PYTHONPATH=scripts exec $(BIN)/python -m bench $(ARGS)
 
+.PHONY: bench-guard
+bench-guard: $(STAMP) ## whether a job costs more CPU than it used to, against a loop of the same kind of work
+	@scripts/install-servers --tests
+	@PYTHONPATH=scripts:. $(BIN)/python -m bench.guard $(ARGS)
+
 .PHONY: fmt
 fmt: $(STAMP) ## format, and mend what the linter can mend
 	@$(BIN)/ruff format

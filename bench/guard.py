@@ -20,8 +20,8 @@ from devstack.process import clean_environment
 
 RECORDED = Path(__file__).parent / "guard.json"
 BURSTS, BURST_JOBS = 12, 500
-CEILING = 1.25
-"""Times what was recorded. Runs on one machine, idle or busy, were within a tenth of each other."""
+CEILING = 1.35
+"""Times what was recorded. Runs on one machine under a load of 8 to 11 were within 6 percent of the mean."""
 
 
 def calibrate() -> float:

@@ -5,7 +5,7 @@ runs one after the other, as this was measured before, differed by a third among
 """
 
 import statistics
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -40,8 +40,9 @@ def compare(what: str, ways: Ways, rounds: int, judged: str, goal_percent: float
             order.reverse()
         wrong = [problem for contender in contenders.values() for problem in contender.problems()]
     means = {name: contender.means() for name, contender in contenders.items()}
-    first = next(iter(contenders.values()))
-    more = {name: _more(first, contender) for name, contender in contenders.items()}
+    stacks = {name: [burst["stack"] for burst in contender.bursts] for name, contender in contenders.items()}
+    first = next(iter(stacks.values()))
+    more = {name: more_than(first, bursts) for name, bursts in stacks.items()}
     told = {name: f"{found.percent:+.1f} ± {found.error:.1f} %" for name, found in more.items()}
     table(
         ["CPU, ms a job", *COMPONENTS, "stack", "more"],
@@ -51,15 +52,15 @@ def compare(what: str, ways: Ways, rounds: int, judged: str, goal_percent: float
     say(f"  {judged}: {'within' if met else 'over'} the goal of {goal_percent:g} %")
     return {
         "cpu_ms_per_job": means,
-        "bursts": {name: [round(burst["stack"], 3) for burst in c.bursts] for name, c in contenders.items()},
+        "bursts": {name: [round(cost, 3) for cost in bursts] for name, bursts in stacks.items()},
         "percent_more": {name: found._asdict() for name, found in more.items()},
         "problems": wrong,
     }
 
 
-def _more(first: Contender, other: Contender) -> More:
-    """From the ratio of the sums; the error from how the bursts of one turn differ."""
-    base = statistics.fmean(burst["stack"] for burst in first.bursts)
-    differences = [b["stack"] - a["stack"] for a, b in zip(first.bursts, other.bursts, strict=True)]
+def more_than(first: Sequence[float], other: Sequence[float]) -> More:
+    """From the bursts of both, in order: the ratio of the means, and its error from how the bursts of a turn differ."""
+    base = statistics.fmean(first)
+    differences = [there - here for here, there in zip(first, other, strict=True)]
     error = statistics.stdev(differences) / len(differences) ** 0.5 if len(differences) > 1 else 0.0
     return More(round(100 * statistics.fmean(differences) / base, 1), round(100 * error / base, 1))

@@ -7,6 +7,7 @@ from bench.job import job, number_of
 from bench.report import percentile, spread
 from bench.retries import Retry, _inexact, _judge
 from bench.usage import Sample
+from bench.ways import more_than
 
 
 def _run(jobs: int, stack: float, p50: float | None) -> dict[str, object]:
@@ -66,3 +67,9 @@ def test_a_job_carries_its_number_to_both_ends(number: int | None, query: str) -
     made = job("http://t", "http://r", number)
     assert (made["targetUrl"], made["callbackUrl"]) == (f"http://t/hook{query}", f"http://r/cb{query}")
     assert number_of(f"/cb{query}") == number
+
+
+def test_how_much_more_a_way_costs_and_how_sure_that_is() -> None:
+    assert more_than([2.0, 2.0, 2.0], [2.2, 2.2, 2.2]) == (10.0, 0.0)
+    percent, error = more_than([1.0, 3.0], [1.2, 3.0])  # the machine was slower in the second turn, for both
+    assert (percent, error) == (5.0, 5.0)
