@@ -1,0 +1,110 @@
+"""Three RabbitMQ nodes as one cluster, each in a network of its own; configured as k8s/rabbitmq does it. Needs root."""
+
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from devstack.errors import DevstackError
+from devstack.namespaces import Namespace, Switch
+from devstack.ports import free_port
+from devstack.servers import RabbitMQ
+
+# What k8s/rabbitmq/cluster.yaml and its operator set.
+_SETTINGS: Mapping[str, str | int] = {
+    "cluster_partition_handling": "pause_minority",
+    "queue_leader_locator": "balanced",
+    "loopback_users": "none",
+    "cluster_formation.peer_discovery_backend": "classic_config",
+}
+
+
+class RabbitMQCluster:
+    """`with RabbitMQCluster(directory) as cluster`: all nodes run, and know each other."""
+
+    def __init__(self, directory: Path, *, size: int = 3, settings: Mapping[str, str | int] | None = None) -> None:
+        self.directory = directory
+        self.nodes: list[RabbitMQ] = []
+        self._networks: list[Namespace] = []
+        self._switch = Switch()
+        self._size = size
+        self._settings = dict(settings or {})
+
+    @property
+    def addresses(self) -> list[tuple[str, int]]:
+        """Where clients find each node."""
+        return [(node.place.host, node.port) for node in self.nodes]
+
+    def cut_off(self, node: RabbitMQ) -> None:
+        """Nothing passes any more between this node and the others. Clients reach all of them."""
+        network = self._networks[self.nodes.index(node)]
+        for other in self.nodes:
+            if other is not node:
+                network.wall_off(other.place.host)
+
+    def isolate(self, node: RabbitMQ) -> None:
+        """Nothing passes any more between this node and anybody: others or clients."""
+        self._networks[self.nodes.index(node)].wall_off_own(node.place.host)
+
+    def heal(self) -> None:
+        for network in self._networks:
+            network.open()
+
+    def leaders(self) -> dict[str, RabbitMQ]:
+        """By queue, the node that leads it; a queue without a leader is missing."""
+        asked = next(node for node in self.nodes if node.alive)
+        lines = asked.ctl("list_queues", "--silent", "--online", "name", "leader").splitlines()
+        by_name = {node.node: node for node in self.nodes}
+        found = (line.split("\t") for line in lines if "\t" in line)
+        return {queue: by_name[leader] for queue, leader in found if leader in by_name}
+
+    def depths(self) -> dict[str, int]:
+        """Messages in every queue that has any, those out for delivery included."""
+        asked = next(node for node in self.nodes if node.alive)
+        lines = asked.ctl("list_queues", "--silent", "name", "messages").splitlines()
+        counts = (line.split("\t") for line in lines if "\t" in line)
+        return {name: int(count) for name, count in counts if count.isdigit() and int(count)}
+
+    def __enter__(self) -> Self:
+        self._switch.__enter__()
+        try:
+            self._networks = [self._switch.namespace() for _ in range(self._size)]
+            hosts = [network.hosts[0] for network in self._networks]
+            settings = {**_SETTINGS, "cluster_formation.classic_config.nodes.1": f"carom@{hosts[0]}", **self._settings}
+            epmd_port = free_port()
+            for number, network in enumerate(self._networks, 1):
+                directory = self.directory / f"node{number}"
+                _share_cookie(directory)
+                self.nodes.append(RabbitMQ(directory, settings=settings, place=network.place, epmd_port=epmd_port))
+            # All join the first one, which must be up: who waits for it holds the lock that it needs.
+            self.nodes[0].start()
+            with ThreadPoolExecutor(self._size) as pool:
+                for started in [pool.submit(node.start) for node in self.nodes[1:]]:
+                    started.result()
+            if (count := len(self._running_nodes())) != self._size:
+                raise DevstackError(f"RabbitMQ: {count} of {self._size} nodes have joined the cluster")
+        except BaseException:
+            self._end()
+            raise
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        self._end()
+
+    def _running_nodes(self) -> list[str]:
+        nodes = self.nodes[0].ctl("eval", 'lists:foreach(fun(N) -> io:format("~s~n", [N]) end, nodes()).')
+        return [self.nodes[0].node, *(line for line in nodes.splitlines() if line.startswith("carom@"))]
+
+    def _end(self) -> None:
+        """No node can stop in order without the others, and nobody needs the data any more."""
+        for node in self.nodes:
+            node.kill()
+        self._switch.__exit__(None, None, None)
+
+
+def _share_cookie(directory: Path) -> None:
+    directory.mkdir(parents=True, exist_ok=True)
+    cookie = directory / ".erlang.cookie"
+    cookie.write_text("carom-cluster")
+    cookie.chmod(0o400)
