@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 from redis import Redis as RedisClient
-from tests.faults.conftest import Servers, assert_no_work_left, start_servers
 from tests.support.load import Load
 from tests.support.scenario import Scenario, assert_all_kept
+from tests.support.servers import Servers, assert_no_work_left, start_servers
 from tests.support.witness import LoopThread, Witness
 
 from carom_common.adapters.store.batch import Batcher

@@ -1,0 +1,72 @@
+"""How long after a fault jobs are taken and begun as fast as before it."""
+
+import time
+from collections.abc import Sequence
+
+from tests.support.load import Load, Submission
+from tests.support.witness import Witness
+
+from devstack.process import wait_until
+
+WINDOW = 1.0
+STEP = 0.25
+SLOWER = 3.0
+"""Times the latency before the fault that counts as normal again,"""
+AT_LEAST = 0.3
+"""or these seconds: two cores have other things to do."""
+OF_THE_RATE = 0.7
+
+
+def latencies(submissions: Sequence[Submission], witness: Witness) -> list[float]:
+    """Seconds from each request to the first call of its job; infinite where there was none."""
+    return [
+        calls[0].at - submission.at
+        if submission.job_id and (calls := witness.called(submission.job_id))
+        else float("inf")
+        for submission in submissions
+    ]
+
+
+def percentile(values: Sequence[float], share: float) -> float:
+    """Of a list that is not sorted; 0 of none."""
+    return sorted(values)[min(len(values) - 1, int(share * len(values)))] if values else 0.0
+
+
+class Recovery:
+    """Made while all is well, which says what is normal."""
+
+    def __init__(self, load: Load, rate: float) -> None:
+        self._load = load
+        self._rate = rate
+        baseline = percentile(latencies(load.submissions, load.witness), 0.95)
+        self.normal = max(AT_LEAST, SLOWER * baseline) if baseline < float("inf") else AT_LEAST
+
+    def wait(self, ended: float, seconds: float) -> float | None:
+        """Seconds after `ended` from which on a whole second of jobs was normal; None if that never came."""
+        found: list[float] = []
+
+        def looked() -> bool:
+            after = self._after(ended)
+            if after is not None:
+                found.append(after)
+            return bool(found)
+
+        wait_until(looked, seconds, STEP)
+        return found[0] if found else None
+
+    def _after(self, ended: float) -> float | None:
+        # A request that is still waiting is not among the submissions: look at what had time to be answered and called.
+        until = time.monotonic() - WINDOW - self.normal
+        recent = [submission for submission in list(self._load.submissions) if submission.at >= ended]
+        start = ended
+        while start <= until:
+            window = [submission for submission in recent if start <= submission.at < start + WINDOW]
+            if len(window) >= OF_THE_RATE * self._rate * WINDOW and self._is_normal(window):
+                return start - ended
+            start += STEP
+        return None
+
+    def _is_normal(self, window: Sequence[Submission]) -> bool:
+        return all(each.answer == "202" for each in window) and (
+            percentile(latencies(window, self._load.witness), 0.95) <= self.normal
+        )

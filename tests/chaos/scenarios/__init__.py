@@ -1,0 +1,6 @@
+"""All scenarios, by group: each module has its own in `SCENARIOS`."""
+
+from tests.chaos.scenario import Scenario
+from tests.chaos.scenarios import services
+
+ALL: list[Scenario] = [*services.SCENARIOS]

@@ -1,0 +1,97 @@
+"""One line for each scenario, and the table of docs/reliability.md."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from tests.chaos.auditing import Audit, named
+from tests.chaos.scenario import Scenario
+
+from devstack.paths import ROOT
+
+PAGE = ROOT / "docs/reliability.md"
+BEGIN, END = "<!-- chaos: begin -->", "<!-- chaos: end -->"
+
+
+class Verdict(NamedTuple):
+    scenario: Scenario
+    audit: Audit
+    recovery: float | None
+    problems: list[str]
+
+    @property
+    def line(self) -> str:
+        a = self.audit
+        return (
+            f"{self.scenario.title:<34} accepted {a.accepted:<5} refused {refused(a):<5} lost {len(a.lost)}  "
+            f"wrong {len(a.wrong)}  missing {len(a.missing)}  calls twice {twice(a)}  "
+            f"callbacks twice {a.repeated_callbacks}  recovery {seconds(self.recovery)}  "
+            + ("FAILED: " + "; ".join(self.problems) if self.problems else "ok")
+        )
+
+    @property
+    def row(self) -> str:
+        a = self.audit
+        cells = (
+            f"`{self.scenario.title}`",
+            a.accepted,
+            refused(a),
+            len(a.lost),
+            len(a.wrong),
+            len(a.missing),
+            twice(a),
+            a.repeated_callbacks,
+            seconds(self.recovery),
+        )
+        return "| " + " | ".join(map(str, cells)) + " |"
+
+
+HEAD = (
+    "| scenario | accepted | refused | lost | final state wrong | callbacks missing | calls made twice | "
+    "callbacks twice | recovery |\n"
+    "|---|---|---|---|---|---|---|---|---|"
+)
+
+
+def refused(audit: Audit) -> int:
+    return sum(audit.answers.values()) - audit.answers["202"]
+
+
+def twice(audit: Audit) -> str:
+    if not audit.duplicates:
+        return str(len(audit.unexplained))
+    causes = ", ".join(f"{cause} {count}" for cause, count in sorted(audit.duplicates.items()))
+    return f"{audit.duplicates.total() + len(audit.unexplained)} ({causes})"
+
+
+def seconds(recovery: float | None) -> str:
+    return "never" if recovery is None else f"{recovery:.1f} s" if recovery else "at once"
+
+
+def problems(scenario: Scenario, audit: Audit, recovery: float | None) -> list[str]:
+    """What breaks a promise."""
+    found = [
+        f"{what}: {named(jobs)}"
+        for what, jobs in (
+            ("lost", audit.lost),
+            ("final state wrong", audit.wrong),
+            ("callback missing", audit.missing),
+            ("called twice without a cause", audit.unexplained),
+        )
+        if jobs
+    ]
+    if not audit.accepted:
+        found.append("no job was accepted")
+    if scenario.causes is not None and (others := set(audit.duplicates) - scenario.causes):
+        found.append(f"calls repeated because of: {named(sorted(others))}")
+    if recovery is None:
+        found.append(f"not normal again within {scenario.recovers:.0f} s")
+    return found
+
+
+def write(verdicts: Sequence[Verdict], seed: int) -> None:
+    """Put the table into the page."""
+    page = PAGE.read_text()
+    before, rest = page.split(BEGIN)
+    _, after = rest.split(END)
+    table = "\n".join((f"Seed {seed}.\n", HEAD, *(verdict.row for verdict in verdicts)))
+    PAGE.write_text(f"{before}{BEGIN}\n{table}\n{END}{after}")
