@@ -3,7 +3,7 @@
 import contextlib
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from random import Random
 from types import TracebackType
@@ -83,6 +83,14 @@ class Stage:
     def store_url(self) -> str:
         return self.redis.url
 
+    def environment_of(self, kind: str) -> Mapping[str, str]:
+        """What one kind of service is told that the others are not."""
+        return self.service_env.get(kind, {})
+
+    def commands(self) -> Mapping[str, Sequence[str]]:
+        """By kind of service, what starts it in place of its own command."""
+        return {}
+
     # Life
 
     def __enter__(self) -> Self:
@@ -95,8 +103,9 @@ class Stage:
                 self.store_url(),
                 log=self.directory / "log",
                 env=STACK_ENV | dict(self.env),
-                service_env=self.service_env,
+                service_env={kind: self.environment_of(kind) for kind in KINDS},
                 replicas=self.replicas,
+                commands=self.commands(),
             )
             self._exits.enter_context(self.stack)
             self.balancer = self._exits.enter_context(Balancer(self.thread, self.stack.of("intake")))

@@ -73,11 +73,6 @@ class Link:
     def address(self) -> str:
         return f"{self.host}:{self.port}"
 
-    def url(self, url: str, address: str) -> str:
-        """The URL of a server with us in the place of its own address."""
-        assert address in url, f"{url} does not lead to {address}"
-        return url.replace(address, self.address, 1)
-
     def hold(self) -> None:
         self._do(self.flowing.clear)
 
@@ -91,6 +86,12 @@ class Link:
     def cut(self) -> int:
         """Reset all that are open; how many there were."""
         return self._do(lambda: sum(connection.reset() for connection in list(self._open)))
+
+    def move(self, host: str) -> None:
+        """To another address, with the same port; nobody who is on the old one is told more than a reset."""
+        self._thread.run(self._stop())
+        self.host = host
+        self._thread.run(self._start())
 
     def heal(self) -> None:
         """As on the first day; what was forgotten stays forgotten."""
@@ -119,6 +120,8 @@ class Link:
     async def _stop(self) -> None:
         assert self._server is not None
         self._server.close()
+        for connection in self._open:
+            connection.reset()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
