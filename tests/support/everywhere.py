@@ -75,6 +75,8 @@ class Everywhere:
 
         `allow`, `deny`: its policy. `zone`: what names resolve to. `redirect`: where `/go` on any address redirects to.
         `environment`: its variables. `forget`: the cache of names is emptied between the calls, as time does.
+        `beside`: URLs that are called meanwhile, whatever becomes of them. `silent`: the end of names about which the
+        name server does not say a word.
         """
         assert self._process.stdin is not None
         self._process.stdin.write(json.dumps({"urls": urls, **how}) + "\n")
@@ -129,6 +131,11 @@ async def _calls(asked: Mapping[str, Any], listeners: _Listeners, names: Names) 
     client = EgressClient(transport, max_response_bytes=1024)
     os.environ.update(asked.get("environment", {}))
     names.begin(asked.get("zone", {}))
+    names.slow_names = (asked["silent"],) if "silent" in asked else ()
+    beside = [
+        asyncio.ensure_future(client.send(OutboundRequest("GET", url, {}, None, 5))) for url in asked.get("beside", ())
+    ]
+    await asyncio.sleep(0.1 * bool(beside))
     listeners.redirect = asked.get("redirect", "")
     outcomes = []
     for url in asked["urls"]:
@@ -142,6 +149,9 @@ async def _calls(asked: Mapping[str, Any], listeners: _Listeners, names: Names) 
         outcomes.append({**found, "reached": listeners.reached})
         if asked.get("forget"):
             transport._connector.clear_dns_cache()
+    for call in beside:
+        call.cancel()
+    await asyncio.gather(*beside, return_exceptions=True)
     await client.close()
     for name in asked.get("environment", {}):
         del os.environ[name]

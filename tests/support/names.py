@@ -20,7 +20,7 @@ PORT = 53
 DAYLIGHT = Path("/etc/resolv.conf")
 
 Zone = Mapping[str, Sequence[Sequence[str]]]
-"""By name, the addresses in each answer in turn; the last answer repeats."""
+"""By name, the addresses in each answer in turn; the last answer repeats. `*.<domain>` is any name in a domain."""
 Mood = Literal["answers", "fails", "silent"]
 
 
@@ -61,7 +61,7 @@ class Names(asyncio.DatagramProtocol):
             self._transport.sendto(answer, addr)
 
     def _answer(self, number: bytes, question: bytes, name: str, kind: int) -> bytes:
-        answers = self.zone.get(name)
+        answers = self.zone.get(name) or self.zone.get(f"*.{name.partition('.')[2]}")
         if self.mood == "fails":
             return number + struct.pack("!HHHHH", FAILS, 1, 0, 0, 0) + question
         turn = self._turns.get((name, kind), 0)
