@@ -9,6 +9,7 @@ from typing import Self
 from devstack.errors import DevstackError
 from devstack.namespaces import Namespace, Switch
 from devstack.ports import free_port
+from devstack.process import wait_until
 from devstack.servers import RabbitMQ
 
 # What k8s/rabbitmq/cluster.yaml and its operator set.
@@ -18,6 +19,8 @@ _SETTINGS: Mapping[str, str | int] = {
     "loopback_users": "none",
     "cluster_formation.peer_discovery_backend": "classic_config",
 }
+# Seconds after which a node that is silent counts as gone; Erlang's own 60 would make every partition a long one.
+_TICK_SECONDS = 8
 
 
 class RabbitMQCluster:
@@ -51,6 +54,11 @@ class RabbitMQCluster:
         for network in self._networks:
             network.open()
 
+    def await_all(self, seconds: float = 60) -> None:
+        """Until all nodes that run see each other again."""
+        if not wait_until(lambda: len(self._running_nodes()) == self._size, seconds, 0.5):
+            raise DevstackError(f"RabbitMQ: only {self._running_nodes()} are in the cluster after {seconds:.0f} s")
+
     def leaders(self) -> dict[str, RabbitMQ]:
         """By queue, the node that leads it; a queue without a leader is missing."""
         asked = next(node for node in self.nodes if node.alive)
@@ -58,13 +66,6 @@ class RabbitMQCluster:
         by_name = {node.node: node for node in self.nodes}
         found = (line.split("\t") for line in lines if "\t" in line)
         return {queue: by_name[leader] for queue, leader in found if leader in by_name}
-
-    def depths(self) -> dict[str, int]:
-        """Messages in every queue that has any, those out for delivery included."""
-        asked = next(node for node in self.nodes if node.alive)
-        lines = asked.ctl("list_queues", "--silent", "name", "messages").splitlines()
-        counts = (line.split("\t") for line in lines if "\t" in line)
-        return {name: int(count) for name, count in counts if count.isdigit() and int(count)}
 
     def __enter__(self) -> Self:
         self._switch.__enter__()
@@ -76,14 +77,21 @@ class RabbitMQCluster:
             for number, network in enumerate(self._networks, 1):
                 directory = self.directory / f"node{number}"
                 _share_cookie(directory)
-                self.nodes.append(RabbitMQ(directory, settings=settings, place=network.place, epmd_port=epmd_port))
+                self.nodes.append(
+                    RabbitMQ(
+                        directory,
+                        settings=settings,
+                        place=network.place,
+                        epmd_port=epmd_port,
+                        kernel={"net_ticktime": _TICK_SECONDS},
+                    )
+                )
             # All join the first one, which must be up: who waits for it holds the lock that it needs.
             self.nodes[0].start()
             with ThreadPoolExecutor(self._size) as pool:
                 for started in [pool.submit(node.start) for node in self.nodes[1:]]:
                     started.result()
-            if (count := len(self._running_nodes())) != self._size:
-                raise DevstackError(f"RabbitMQ: {count} of {self._size} nodes have joined the cluster")
+            self.await_all()
         except BaseException:
             self._end()
             raise
@@ -93,8 +101,9 @@ class RabbitMQCluster:
         self._end()
 
     def _running_nodes(self) -> list[str]:
-        nodes = self.nodes[0].ctl("eval", 'lists:foreach(fun(N) -> io:format("~s~n", [N]) end, nodes()).')
-        return [self.nodes[0].node, *(line for line in nodes.splitlines() if line.startswith("carom@"))]
+        """On which RabbitMQ runs, as the first of them sees it: a node that paused itself is none."""
+        found = self.nodes[0].ctl("eval", "rabbit_nodes:list_running().")
+        return [node.node for node in self.nodes if node.node in found]
 
     def _end(self) -> None:
         """No node can stop in order without the others, and nobody needs the data any more."""

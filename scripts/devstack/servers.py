@@ -34,6 +34,7 @@ class RabbitMQ(Server):
     """One RabbitMQ node with an epmd and plugins of its own. `settings` are lines of rabbitmq.conf.
 
     With `epmd_port`, the same in a whole cluster, it is named after its address, and others can find it there.
+    `kernel` has parameters of Erlang's kernel by name.
     """
 
     label = "RabbitMQ"
@@ -49,6 +50,7 @@ class RabbitMQ(Server):
         tls: ServerTls | None = None,
         place: Place = HERE,
         epmd_port: int | None = None,
+        kernel: Mapping[str, str | int] | None = None,
     ) -> None:
         super().__init__(directory, port, place)
         self.tls = tls
@@ -57,6 +59,7 @@ class RabbitMQ(Server):
         self.management_port = free_port() if management else None
         self.metrics_port = free_port() if metrics else None
         self.settings = dict(settings or {})
+        self._kernel = dict(kernel or {})
         self._long_names = epmd_port is not None
         self._epmd_port = epmd_port or free_port()
         self._dist_port = free_port()
@@ -125,8 +128,8 @@ class RabbitMQ(Server):
         d = self.directory
         # inet_dist_use_interface: nodes listen on every interface otherwise.
         host = self.place.host
-        address = "{" + host.replace(".", ",") + "}"
-        kernel = f"-start_epmd false -kernel inet_dist_use_interface {address}"
+        parameters = {"inet_dist_use_interface": "{" + host.replace(".", ",") + "}"} | self._kernel
+        kernel = " ".join(["-start_epmd false", *(f"-kernel {name} {value}" for name, value in parameters.items())])
         return clean_environment("RABBITMQ_", "ERL_", "NOTIFY_SOCKET") | {
             "HOME": str(d),
             "ERL_EPMD_PORT": str(self._epmd_port),

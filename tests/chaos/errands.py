@@ -59,18 +59,20 @@ class Errands:
         loop = asyncio.get_running_loop()
         deadline = loop.time() + seconds
         left = dict(self.accepted)
-        wrong: list[str] = []
+        limit = asyncio.Semaphore(CONCURRENT)
+
+        async def judged(session: aiohttp.ClientSession, job_id: str) -> str | None:
+            async with limit:
+                return _judgement(left[job_id], await _record(session, job_id))
+
         async with self._session() as session:
-            while left:
-                for job_id, errand in list(left.items()):
-                    record = await _record(session, job_id)
-                    if (why := _judgement(errand, record)) is None:
-                        del left[job_id]
-                    elif loop.time() > deadline:
-                        wrong.append(f"{errand.name} ({job_id}) {why}")
-                        del left[job_id]
+            while True:
+                whys = await asyncio.gather(*(judged(session, job_id) for job_id in left))
+                wrong = {job_id: why for job_id, why in zip(left, whys, strict=True) if why is not None}
+                if not wrong or loop.time() > deadline:
+                    return [f"{left[job_id].name} ({job_id}) {why}" for job_id, why in wrong.items()]
+                left = {job_id: left[job_id] for job_id in wrong}
                 await asyncio.sleep(AGAIN_SECONDS)
-        return wrong
 
     def _session(self) -> aiohttp.ClientSession:
         connector = aiohttp.TCPConnector(limit=0, force_close=True)

@@ -17,6 +17,8 @@ HEARTBEAT = 5
 """Seconds. The services' own, 20, would be waited for twice."""
 NEAR, ELSEWHERE = "127.0.54.1", "127.0.54.2"
 DOMAIN = "carom.test"
+OF_THE_TARGET = "target.test"
+"""Every name in it is the target's."""
 
 
 class FarWitness(Witness):
@@ -75,7 +77,9 @@ class FarStage(Stage):
     def tell_names(self) -> None:
         """Let the name server know where each link is now."""
         assert self.name_server is not None
-        self.name_server.names.begin({_name(pair): [[link.host]] for pair, link in self.links.items()})
+        zone = {_name(pair): [[link.host]] for pair, link in self.links.items()}
+        target = self.links["target", "executor"]
+        self.name_server.names.begin(zone | {f"*.{OF_THE_TARGET}": [[target.host]]})
 
     def address(self, pair: tuple[str, str]) -> str:
         link = self.links[pair]

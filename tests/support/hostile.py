@@ -115,7 +115,8 @@ def ways() -> list[Way]:
         Way("resets in the headers", says(HEAD, then="reset"), "failed"),
         Way("resets in the body", says(HEAD + b"Content-Length: 5\r\n\r\nabc", then="reset"), "failed"),
         Way("says less than it promised", says(HEAD + b"Content-Length: 50\r\n\r\nshort"), "failed"),
-        Way("says more than it promised", says(HEAD + b"Content-Length: 2\r\n\r\nok and more", then="hang"), "taken"),
+        # aiohttp reads on for a next response, which this is not, before it hands over the first one.
+        Way("says more than it promised", says(HEAD + b"Content-Length: 2\r\n\r\nok and more", then="hang"), "failed"),
         Way("answers twice", says(OK + b"HTTP/1.1 500 No\r\nContent-Length: 2\r\n\r\nno", then="hang"), "taken"),
         # No HTTP
         Way("garbage", says(bytes(range(256)) * 16), "failed"),

@@ -1,6 +1,13 @@
 """All scenarios, by group: each module has its own in `SCENARIOS`."""
 
 from tests.chaos.scenario import Scenario
-from tests.chaos.scenarios import network, services
+from tests.chaos.scenarios import cluster, names, network, peers, sentinel, services
 
-ALL: list[Scenario] = [*services.SCENARIOS, *network.SCENARIOS]
+ALL: list[Scenario] = [
+    *services.SCENARIOS,
+    *peers.SCENARIOS,
+    *network.SCENARIOS,
+    *names.SCENARIOS,
+    *sentinel.SCENARIOS,
+    *cluster.SCENARIOS,
+]
