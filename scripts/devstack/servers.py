@@ -4,7 +4,7 @@ import contextlib
 import socket
 import ssl
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -34,7 +34,7 @@ class RabbitMQ(Server):
     """One RabbitMQ node with an epmd and plugins of its own. `settings` are lines of rabbitmq.conf.
 
     With `epmd_port`, the same in a whole cluster, it is named after its address, and others can find it there.
-    `kernel` has parameters of Erlang's kernel by name.
+    `kernel` has parameters of Erlang's kernel by name; `hosts` the addresses to listen on, if they are several.
     """
 
     label = "RabbitMQ"
@@ -51,6 +51,7 @@ class RabbitMQ(Server):
         place: Place = HERE,
         epmd_port: int | None = None,
         kernel: Mapping[str, str | int] | None = None,
+        hosts: Sequence[str] = (),
     ) -> None:
         super().__init__(directory, port, place)
         self.tls = tls
@@ -60,6 +61,7 @@ class RabbitMQ(Server):
         self.metrics_port = free_port() if metrics else None
         self.settings = dict(settings or {})
         self._kernel = dict(kernel or {})
+        self._hosts = hosts
         self._long_names = epmd_port is not None
         self._epmd_port = epmd_port or free_port()
         self._dist_port = free_port()
@@ -129,6 +131,7 @@ class RabbitMQ(Server):
         # inet_dist_use_interface: nodes listen on every interface otherwise.
         host = self.place.host
         parameters = {"inet_dist_use_interface": "{" + host.replace(".", ",") + "}"} | self._kernel
+        elsewhere = self.tls or self._hosts
         kernel = " ".join(["-start_epmd false", *(f"-kernel {name} {value}" for name, value in parameters.items())])
         return clean_environment("RABBITMQ_", "ERL_", "NOTIFY_SOCKET") | {
             "HOME": str(d),
@@ -138,7 +141,7 @@ class RabbitMQ(Server):
             "RUNNING_UNDER_SYSTEMD": "true",
             "RABBITMQ_NODENAME": self.node,
             **({"RABBITMQ_USE_LONGNAME": "true"} if self._long_names else {}),
-            **({} if self.tls else {"RABBITMQ_NODE_IP_ADDRESS": host, "RABBITMQ_NODE_PORT": str(self.port)}),
+            **({} if elsewhere else {"RABBITMQ_NODE_IP_ADDRESS": host, "RABBITMQ_NODE_PORT": str(self.port)}),
             "RABBITMQ_DIST_PORT": str(self._dist_port),
             "RABBITMQ_MNESIA_BASE": str(d / "data"),
             "RABBITMQ_LOG_BASE": str(d / "log"),
@@ -159,7 +162,7 @@ class RabbitMQ(Server):
         for folder in ("data", "log", "schema", "generated", "conf.d"):
             (d / folder).mkdir(exist_ok=True)
         settings: dict[str, str | int] = {
-            "listeners.tcp.default": f"{self.place.host}:{self.port}",
+            **{f"listeners.tcp.{n}": f"{host}:{self.port}" for n, host in enumerate(self._hosts or [self.place.host])},
             "disk_free_limit.absolute": "50MB",
             "raft.wal_max_size_bytes": 64 * 1024 * 1024,
             "log.file": "false",
@@ -167,7 +170,7 @@ class RabbitMQ(Server):
             "log.console.level": "info",
         }
         if self.tls:
-            del settings["listeners.tcp.default"]
+            del settings["listeners.tcp.0"]
             settings |= {
                 "listeners.tcp": "none",
                 "listeners.ssl.default": f"{self.place.host}:{self.port}",

@@ -34,6 +34,10 @@ class Errands:
         """Return when all are accepted."""
         self._stage.thread.run(self._submit(errands), seconds)
 
+    def submit_together(self, errands: Sequence[Errand], seconds: float = 60) -> None:
+        """In one request; return when it is answered, and all are accepted."""
+        self._stage.thread.run(self._submit_together(errands), seconds)
+
     def judge(self, seconds: float) -> None:
         """AssertionError unless all end as they should within so many seconds."""
         wrong = self._stage.thread.run(self._wrong(seconds), seconds + 60)
@@ -54,6 +58,15 @@ class Errands:
         async with self._session() as session, asyncio.TaskGroup() as group:
             for errand in errands:
                 group.create_task(one(session, errand))
+
+    async def _submit_together(self, errands: Sequence[Errand]) -> None:
+        body, headers = {"jobs": [errand.body for errand in errands]}, {"Idempotency-Key": uuid.uuid4().hex}
+        async with self._session() as session:
+            entries = await _entries(session, body, headers)
+            while entries is None:
+                await asyncio.sleep(AGAIN_SECONDS)
+                entries = await _entries(session, body, headers)
+        self.accepted |= {entry["jobId"]: errand for entry, errand in zip(entries, errands, strict=True)}
 
     async def _wrong(self, seconds: float) -> list[str]:
         loop = asyncio.get_running_loop()
@@ -87,6 +100,20 @@ async def _accepted(session: aiohttp.ClientSession, errand: Errand, headers: dic
             document = await answer.json(content_type=None)
             assert answer.status in (202, 409, 503), f"{errand.name}: {answer.status} {document}"
             return str(document["jobId"]) if answer.status == 202 else None
+    except (aiohttp.ClientError, TimeoutError, OSError):
+        return None
+
+
+async def _entries(
+    session: aiohttp.ClientSession, body: dict[str, Any], headers: dict[str, str]
+) -> list[dict[str, Any]] | None:
+    """None when the batch is to be sent again."""
+    try:
+        async with session.post("/api/jobs/batch", json=body, headers=headers) as answer:
+            document = await answer.json(content_type=None)
+            assert answer.status in (207, 409, 503), f"{answer.status} {document}"
+            entries: list[dict[str, Any]] = document["jobs"] if answer.status == 207 else []
+            return entries if entries and all(entry["status"] == 202 for entry in entries) else None
     except (aiohttp.ClientError, TimeoutError, OSError):
         return None
 

@@ -1,7 +1,7 @@
 """All scenarios, by group: each module has its own in `SCENARIOS`."""
 
 from tests.chaos.scenario import Scenario
-from tests.chaos.scenarios import cluster, names, network, peers, sentinel, services
+from tests.chaos.scenarios import cluster, names, network, partitions, peers, sentinel, services
 
 ALL: list[Scenario] = [
     *services.SCENARIOS,
@@ -9,5 +9,6 @@ ALL: list[Scenario] = [
     *network.SCENARIOS,
     *names.SCENARIOS,
     *sentinel.SCENARIOS,
+    *partitions.SCENARIOS,
     *cluster.SCENARIOS,
 ]

@@ -24,7 +24,7 @@ FIXED = {"strategy": "fixed"}
 ROOM_MB = 80
 """What a process may grow by while the worst of answers come in: some hundred calls, each with its buffers."""
 
-DEAD_HOSTS_SHORT, DEAD_HOSTS_LONG = 1500, 10_000
+DEAD_HOSTS_SHORT, DEAD_HOSTS_LONG = 1000, 10_000
 DEAD_TIMEOUT_MS = 1000
 DEAD_A_SECOND = 400
 HEALTHY_WITHIN = 2.0
@@ -106,8 +106,11 @@ def dead_hosts(stage: Stage, _rng: Random, seconds: float) -> None:
         for first in range(0, count, DEAD_A_SECOND):
             start = time.monotonic()
             numbers = range(first, min(first + DEAD_A_SECOND, count))
-            errands.submit([Errand("dead", body | {"targetUrl": _dead_url(n, port)}, "failed", 1) for n in numbers])
+            errands.submit_together(
+                [Errand("dead", body | {"targetUrl": _dead_url(n, port)}, "failed", 1) for n in numbers]
+            )
             time.sleep(max(0.0, start + 1 - time.monotonic()))
+        # A quarter of the slots of two executors is what hosts get that fail.
         errands.judge(60 + count * DEAD_TIMEOUT_MS / 1000 / 100)
     beside = [each for each in load.submissions if began <= each.at < time.monotonic() - HEALTHY_WITHIN]
     wait_until(lambda: percentile(latencies(beside, load.witness), 0.95) < float("inf"), HEALTHY_WITHIN)
@@ -137,6 +140,6 @@ def _dead(stage: Stage) -> Iterator[int]:
 
 
 SCENARIOS = [
-    Scenario(GROUP, "hostile", hostile, 0, 120),
-    Scenario(GROUP, "dead-hosts", dead_hosts, 0, 60),
+    Scenario(GROUP, "hostile", hostile, 0, 120, rate=30),
+    Scenario(GROUP, "dead-hosts", dead_hosts, 0, 60, rate=30),
 ]
