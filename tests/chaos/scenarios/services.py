@@ -35,20 +35,22 @@ def kill_all(stage: Stage, rng: Random, seconds: float) -> None:
 
 
 def zombies(stage: Stage, rng: Random, seconds: float) -> None:
-    """One replica stands still for longer than its leases, and goes on as if nothing had been."""
+    """One replica stands still for longer than its leases; the broker gives its messages to others. Then it goes on."""
     end = time.monotonic() + seconds
     while True:
-        stage.freeze(stage.pick(rng, "executor", "callback"), LEASE + rng.uniform(1, 3))
+        zombie = stage.pick(rng, "executor", "callback")
+        with stage.frozen(zombie):
+            stage.cut(zombie)
+            time.sleep(LEASE + rng.uniform(1, 3))
         if time.monotonic() > end:
             return
 
 
 def roll_all(stage: Stage, rng: Random, seconds: float) -> None:
-    """A rollout: every replica is replaced, one after the other."""
+    """A rollout of all three services: each has one replica replaced at a time."""
     end = time.monotonic() + seconds
     while True:
-        for service in rng.sample(stage.services, len(stage.services)):
-            stage.roll(service)
+        stage.roll(*(stage.pick(rng, kind) for kind in KINDS))
         if time.monotonic() > end:
             return
 
