@@ -40,7 +40,7 @@ def memory_alarm(stage: Stage, _rng: Random, seconds: float) -> None:
 
 def disk_alarm(stage: Stage, _rng: Random, seconds: float) -> None:
     with stage.fault("broker"):
-        stage.rabbitmq.ctl("set_disk_free_limit", "1000TB")
+        stage.rabbitmq.ctl("set_disk_free_limit", "1000000GB")
         time.sleep(seconds)
         stage.rabbitmq.ctl("set_disk_free_limit", "50MB")
 
