@@ -43,30 +43,31 @@ class Recovery:
 
     def wait(self, ended: float, seconds: float) -> float | None:
         """Seconds after `ended` from which on a whole second of jobs was normal; None if that never came."""
-        found: list[float] = []
+        start, found = ended, False
 
         def looked() -> bool:
-            after = self._after(ended)
-            if after is not None:
-                found.append(after)
-            return bool(found)
+            nonlocal start, found
+            # A request that still waits is not among the submissions: look at what had time to be answered and called.
+            while not found and start <= time.monotonic() - WINDOW - self.normal:
+                found = self._is_normal(self._sent_in(start))
+                start += 0 if found else STEP
+            return found
 
-        wait_until(looked, seconds, STEP)
-        return found[0] if found else None
+        return start - ended if wait_until(looked, seconds, STEP) else None
 
-    def _after(self, ended: float) -> float | None:
-        # A request that is still waiting is not among the submissions: look at what had time to be answered and called.
-        until = time.monotonic() - WINDOW - self.normal
-        recent = [submission for submission in list(self._load.submissions) if submission.at >= ended]
-        start = ended
-        while start <= until:
-            window = [submission for submission in recent if start <= submission.at < start + WINDOW]
-            if len(window) >= OF_THE_RATE * self._rate * WINDOW and self._is_normal(window):
-                return start - ended
-            start += STEP
-        return None
+    def _sent_in(self, start: float) -> list[Submission]:
+        """What was sent in the window; submissions stand in the order of their answers."""
+        sent = []
+        for submission in reversed(self._load.submissions):
+            if submission.at + submission.took < start:
+                break
+            if start <= submission.at < start + WINDOW:
+                sent.append(submission)
+        return sent
 
     def _is_normal(self, window: Sequence[Submission]) -> bool:
-        return all(each.answer == "202" for each in window) and (
-            percentile(latencies(window, self._load.witness), 0.95) <= self.normal
+        return (
+            len(window) >= OF_THE_RATE * self._rate * WINDOW
+            and all(each.answer == "202" for each in window)
+            and percentile(latencies(window, self._load.witness), 0.95) <= self.normal
         )

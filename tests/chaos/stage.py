@@ -89,6 +89,9 @@ class Stage:
     def store_url(self) -> str:
         return self.redis.url
 
+    def furnish(self, service: Service) -> None:
+        """What one replica has for itself, before it is started for the first time."""
+
     # Life
 
     def __enter__(self) -> Self:
@@ -104,6 +107,8 @@ class Stage:
                 service_env=self.service_env,
                 replicas=self.replicas,
             )
+            for service in self.services:
+                self.furnish(service)
             self._exits.enter_context(self.stack)
             self.balancer = self._exits.enter_context(Balancer(self.thread, self.stack.of("intake")))
         except BaseException:
@@ -147,6 +152,11 @@ class Stage:
 
     # Doing harm
 
+    def expect_death(self, service: Service) -> None:
+        """It is to end by itself, and is started again like one that was killed."""
+        with self._lock:
+            self._killed.add(service.name)
+
     @contextlib.contextmanager
     def fault(self, cause: str, whom: str = "") -> Iterator[None]:
         """Whatever is repeated while this lasts, or across it, has this cause."""
@@ -189,9 +199,10 @@ class Stage:
         ask = "rabbit_networking:connection_info_all([pid, peer_port])"
         close = 'rabbit_networking:close_connection(P, "chaos")'
         with self.fault("broker", service.name):
-            self.rabbitmq.ctl(
+            done = self.rabbitmq.ctl(
                 "eval", f"[{close} || [{{pid, P}}, {{peer_port, N}}] <- {ask}, lists:member(N, {ports})]."
             )
+            assert "ok" in done, f"{service.name} has no connection to the broker"
 
     def roll(self, *services: Service) -> None:
         """What rollouts do to one replica of each service, at once."""

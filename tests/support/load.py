@@ -30,6 +30,8 @@ class Kind(NamedTuple):
     receiver: str | None = "200"
     """None: nobody is called back."""
     retry_delay: int = 100
+    fill: int = 0
+    """Bytes of payload beside the name."""
 
 
 KINDS = (
@@ -159,7 +161,7 @@ class Load:
             "targetUrl": self.witness.target(kind.target),
             "callbackUrl": None if kind.receiver is None else self.witness.receiver(kind.receiver),
             "method": "POST",
-            "payload": {"kind": kind.name},
+            "payload": {"kind": kind.name, **({"fill": "x" * kind.fill} if kind.fill else {})},
             "maxRetries": kind.max_retries,
             "retryDelay": kind.retry_delay,
             "retry": {"strategy": "fixed"},

@@ -1,6 +1,11 @@
 """All scenarios, by group: each module has its own in `SCENARIOS`."""
 
 from tests.chaos.scenario import Scenario
-from tests.chaos.scenarios import rabbitmq, redis, services
+from tests.chaos.scenarios import overload, poison, rabbitmq, redis, services
+from tests.chaos.stage import Stage
 
-ALL: list[Scenario] = [*services.SCENARIOS, *rabbitmq.SCENARIOS, *redis.SCENARIOS]
+GROUPS = (services, rabbitmq, redis, poison, overload)
+ALL: list[Scenario] = sorted(
+    (scenario for group in GROUPS for scenario in group.SCENARIOS), key=lambda scenario: scenario.stage is not Stage
+)
+"""Those that share the usual stage come first."""

@@ -1,16 +1,26 @@
 """What happens to the processes of the services."""
 
+import contextlib
 import time
 from random import Random
+from typing import cast
 
+import psutil
 from tests.chaos.auditing import Audit
+from tests.chaos.clocks import ClockStage
 from tests.chaos.scenario import Scenario
 from tests.chaos.stage import Stage
+from tests.support.load import Kind
 
 from devstack.services import KINDS
 
 GROUP = "services"
 LEASE = 10.0
+HOUR = 3600
+JUMP_SECONDS = 2.0
+LARGE = Kind("large", "200:200", 3, "completed", 1, fill=200_000)
+LARGE_RATE = 20.0
+NO_MEMORY_SECONDS = 5.0
 
 
 def kill_at_random(stage: Stage, rng: Random, seconds: float) -> None:
@@ -35,12 +45,13 @@ def kill_all(stage: Stage, rng: Random, seconds: float) -> None:
 
 
 def zombies(stage: Stage, rng: Random, seconds: float) -> None:
-    """One replica stands still for longer than its leases; the broker gives its messages to others. Then it goes on."""
+    """Replicas stand still for longer than their leases; the broker gives their messages to others. Then they go on."""
     end = time.monotonic() + seconds
     while True:
-        zombie = stage.pick(rng, "executor", "callback")
-        with stage.frozen(zombie):
-            stage.cut(zombie)
+        executor, callback = stage.pick(rng, "executor"), stage.pick(rng, "callback")
+        with stage.frozen(executor), stage.frozen(callback):
+            stage.cut(executor)
+            stage.cut(callback)
             time.sleep(LEASE + rng.uniform(1, 3))
         if time.monotonic() > end:
             return
@@ -55,6 +66,53 @@ def roll_all(stage: Stage, rng: Random, seconds: float) -> None:
             return
 
 
+def out_of_memory(stage: Stage, rng: Random, seconds: float) -> None:
+    """One process gets no more memory than it has, while large jobs come: it may end, or do without."""
+    end = time.monotonic() + seconds
+    load = stage.drive(Random(rng.random()), {LARGE: 1})
+    submitting = load.steady(LARGE_RATE)
+    for kind in rng.sample(KINDS, len(KINDS)):
+        victim = stage.pick(rng, kind)
+        process = psutil.Process(victim.pid)
+        stage.expect_death(victim)
+        with stage.fault("out of memory", victim.name):
+            before = process.rlimit(psutil.RLIMIT_AS)
+            process.rlimit(psutil.RLIMIT_AS, (process.memory_info().vms, before[1]))
+            time.sleep(NO_MEMORY_SECONDS)
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.rlimit(psutil.RLIMIT_AS, before)
+        if time.monotonic() > end:
+            break
+    load.stop()
+    submitting.result(60)
+    stage.await_ready()
+
+
+def stalls(stage: Stage, rng: Random, seconds: float) -> None:
+    """Event loops that get their turn only now and then: every replica stands still again and again."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        with contextlib.ExitStack() as frozen:
+            for service in rng.sample(stage.services, 3):
+                frozen.enter_context(stage.frozen(service))
+            time.sleep(rng.uniform(0.2, 0.8))
+        time.sleep(rng.uniform(0.05, 0.2))
+
+
+def clock_jumps(stage: Stage, rng: Random, seconds: float) -> None:
+    """The wall clock of one process at a time is an hour fast or slow; its monotonic one goes on as it did."""
+    end = time.monotonic() + seconds
+    clocks = cast(ClockStage, stage)
+    for kind, jump in rng.sample([(kind, jump) for kind in KINDS for jump in (HOUR, -HOUR)], 2 * len(KINDS)):
+        victim = stage.pick(rng, kind)
+        with stage.fault("clock", victim.name):
+            clocks.set(victim, jump)
+            time.sleep(JUMP_SECONDS)
+            clocks.set(victim, 0)
+        if time.monotonic() > end:
+            return
+
+
 def never_refused(_stage: Stage, audit: Audit) -> None:
     assert set(audit.answers) == {"202"}, f"clients saw {dict(audit.answers)}"
 
@@ -63,5 +121,8 @@ SCENARIOS = [
     Scenario(GROUP, "kill-at-random", kill_at_random, 8, 300),
     Scenario(GROUP, "kill-all-at-once", kill_all, 0, 120),
     Scenario(GROUP, "zombies", zombies, 0, 120, recovers=45),
+    Scenario(GROUP, "out-of-memory", out_of_memory, 10, 120),
+    Scenario(GROUP, "stalls", stalls, 4, 60),
     Scenario(GROUP, "rolling-restart", roll_all, 0, 120, causes=frozenset(), check=never_refused),
+    Scenario(GROUP, "clock-jumps", clock_jumps, 10, 120, stage=ClockStage),
 ]
