@@ -53,7 +53,7 @@ def run(scenario: Scenario, stage: Stage, seed: int, fault_seconds: float) -> Ve
     found += problems(scenario, seen, recovered)
     found += [f"{death.name} died with code {death.code}" for death in stage.deaths]
     found.append(_failure(lambda: scenario.check(stage, seen)))
-    return Verdict(scenario, seen, recovered, [problem for problem in found if problem])
+    return Verdict(scenario, seed, fault_seconds, seen, recovered, [problem for problem in found if problem])
 
 
 def _failure(check: Callable[[], None]) -> str:
