@@ -32,7 +32,7 @@ def run(scenario: Scenario, stage: Stage, seed: int, fault_seconds: float) -> Ve
     found: list[str] = []
     try:
         time.sleep(BEFORE)
-        recovery = Recovery(load, scenario.rate)
+        recovery = Recovery(load, BEFORE)
         try:
             scenario.break_it(stage, rng, fault_seconds)
         except AssertionError as error:
@@ -50,7 +50,9 @@ def run(scenario: Scenario, stage: Stage, seed: int, fault_seconds: float) -> Ve
     stage.letters = letters
     found += [f"left in queues: {others}"] if (others := working(left)) else []
     found.append(_failure(stage.await_ready))
-    found += problems(scenario, seen, recovered)
+    found += problems(scenario, seen)
+    if recovered is None:
+        found.append(f"not normal again within {scenario.recovers:.0f} s: {recovery.last}")
     found += [f"{death.name} died with code {death.code}" for death in stage.deaths]
     found.append(_failure(lambda: scenario.check(stage, seen)))
     return Verdict(scenario, seed, fault_seconds, seen, recovered, [problem for problem in found if problem])

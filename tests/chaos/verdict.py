@@ -80,7 +80,7 @@ def seconds(recovery: float | None) -> str:
     return "never" if recovery is None else f"{recovery:.1f} s" if recovery else "at once"
 
 
-def problems(scenario: Scenario, audit: Audit, recovery: float | None) -> list[str]:
+def problems(scenario: Scenario, audit: Audit) -> list[str]:
     """What breaks a promise."""
     found = [
         f"{what}: {named(jobs)}"
@@ -96,8 +96,6 @@ def problems(scenario: Scenario, audit: Audit, recovery: float | None) -> list[s
         found.append("no job was accepted")
     if scenario.causes is not None and (others := set(audit.duplicates) - scenario.causes):
         found.append(f"calls repeated because of: {named(sorted(others))}")
-    if recovery is None:
-        found.append(f"not normal again within {scenario.recovers:.0f} s")
     return found
 
 
