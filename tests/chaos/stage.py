@@ -152,11 +152,6 @@ class Stage:
 
     # Doing harm
 
-    def expect_death(self, service: Service) -> None:
-        """It is to end by itself, and is started again like one that was killed."""
-        with self._lock:
-            self._killed.add(service.name)
-
     @contextlib.contextmanager
     def fault(self, cause: str, whom: str = "") -> Iterator[None]:
         """Whatever is repeated while this lasts, or across it, has this cause."""
