@@ -1,6 +1,7 @@
 """`python -m tests.chaos`: the long version of every scenario, one line of verdict for each, and the table."""
 
 import argparse
+import shutil
 import sys
 import tempfile
 import time
@@ -33,12 +34,14 @@ def main() -> int:
             start = time.monotonic()
             verdicts.append(run(scenario, stages.take(scenario.stage), options.seed, seconds))
             print(f"{verdicts[-1].line}  ({time.monotonic() - start:.0f} s)", flush=True)
-    if options.write:
-        verdict.write(verdicts, options.seed)
     failed = [each for each in verdicts if each.problems]
-    print(
-        f"{len(verdicts) - len(failed)} of {len(verdicts)} kept every promise" + f"; logs: {directory}" * bool(failed)
-    )
+    if options.write:
+        verdict.write([each for each in verdicts if not each.problems])
+    print(f"{len(verdicts) - len(failed)} of {len(verdicts)} kept every promise")
+    if failed:
+        print(f"logs: {directory}")
+    else:
+        shutil.rmtree(directory)
     return 1 if failed else 0
 
 

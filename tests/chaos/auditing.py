@@ -9,8 +9,6 @@ from tests.chaos.stage import Mark, Stage
 from tests.support.load import Load
 from tests.support.witness import Call
 
-from devstack.process import wait_until
-
 SETTLED_WITHIN = 20.0
 """Seconds after the last callback until every record tells it."""
 REACH = 1.5
@@ -35,20 +33,20 @@ class Audit(NamedTuple):
     """Taken more than once, under the same webhook-id."""
 
 
-def audit(stage: Stage, letters_before: int, letters: int, *, records: bool = True) -> Audit:
+def audit(stage: Stage, letters: int, *, records: bool = True) -> Audit:
     """Judge all loads of a scenario.
 
-    `letters` are the dead letters in the queue, before and after; `records` is False where records may be lost.
+    `letters` are the dead letters that have come since it began; `records` is False where records may be lost:
+    then those are looked at whose jobs were worked on afterwards.
     """
     loads = stage.loads
     lost = [job for load in loads for job in _lost(load)]
     wrong = {job for load in loads for job in (*load.wrong(), *_exceeded(load))}
-    if records:
-        wait_until(lambda: not any(load.stale(load.records()) for load in loads), SETTLED_WITHIN, 0.5)
-        wrong |= {job for load in loads for job in load.stale(load.records()) if job not in lost}
+    since = 0.0 if records else max(mark.until for mark in stage.marks)
+    wrong |= {job for load in loads for job in _stale(load, since) if job not in lost}
     exhausted = sum(is_dead_lettered(kind.name) for load in loads for kind, _ in load.accepted.values())
-    if letters - letters_before < exhausted - len(lost):
-        wrong |= {f"{exhausted} jobs exhausted, {letters - letters_before} dead letters"}
+    if letters < exhausted - len(lost):
+        wrong.add(f"{exhausted} jobs exhausted, {letters} dead letters")
     duplicates, unexplained = _duplicates(loads, stage.marks)
     return Audit(
         sum(len(load.accepted) for load in loads),
@@ -65,6 +63,16 @@ def audit(stage: Stage, letters_before: int, letters: int, *, records: bool = Tr
         unexplained,
         sum(load.repeated_callbacks() for load in loads),
     )
+
+
+def _stale(load: Load, since: float) -> list[str]:
+    """Jobs with a wrong record, of those that were accepted or called back since then."""
+    stale = load.stale(load.settled_records(SETTLED_WITHIN if not since else 0))
+    return [
+        job
+        for job in stale
+        if load.accepted[job][1] >= since or any(callback.at >= since for callback in load.witness.taken(job))
+    ]
 
 
 def is_dead_lettered(kind: str) -> bool:

@@ -1,6 +1,6 @@
 """A stage on which everybody is far from everybody: a link between each pair, and names that a name server knows."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import ClassVar
 
@@ -11,7 +11,7 @@ from tests.support.witness import LoopThread, Witness
 
 from devstack.namespaces import obstacle
 from devstack.servers import RabbitMQ
-from devstack.services import KINDS
+from devstack.services import KINDS, Service
 
 HEARTBEAT = 5
 """Seconds. The services' own, 20, would be waited for twice."""
@@ -93,14 +93,13 @@ class FarStage(Stage):
         for link in self.links.values():
             link.heal()
 
-    def environment_of(self, kind: str) -> Mapping[str, str]:
-        return {
-            "RABBITMQ_URL": f"amqp://guest:guest@{self.address(('broker', kind))}/",
-            "REDIS_URL": f"redis://{self.address(('store', kind))}/0",
+    def furnish(self, service: Service) -> None:
+        service.env |= {
+            "RABBITMQ_URL": f"amqp://guest:guest@{self.address(('broker', service.kind))}/",
+            "REDIS_URL": f"redis://{self.address(('store', service.kind))}/0",
         }
-
-    def commands(self) -> Mapping[str, Sequence[str]]:
-        return {kind: self.name_server.command(kind) for kind in KINDS} if self.name_server else {}
+        if self.name_server:
+            service.command = self.name_server.command(service.kind)
 
 
 def _name(pair: tuple[str, str]) -> str:

@@ -3,12 +3,14 @@
 import contextlib
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from random import Random
 from types import TracebackType
 from typing import ClassVar, NamedTuple, Self
 
+import psutil
 from tests.chaos import driving
 from tests.support.balancer import Balancer
 from tests.support.load import Kind, Load
@@ -24,6 +26,8 @@ RESTART_SECONDS = 0.5
 """How long a process that died is left dead: who starts it again needs some time."""
 PRE_STOP_SECONDS = 1.0
 """Between a replica's end as the balancer sees it, and its SIGTERM: the chart's preStop."""
+STOP_SECONDS = 40.0
+"""After SIGTERM, before SIGKILL: more than CAROM_SHUTDOWN_TIMEOUT."""
 
 
 class Mark(NamedTuple):
@@ -63,6 +67,8 @@ class Stage:
         self.marks: list[Mark] = []
         self.deaths: list[Death] = []
         self.loads: list[Load] = []
+        self.letters = 0
+        """Dead letters that were there before the scenario."""
         self._killed: set[str] = set()
         self._held: set[str] = set()
         self._lock = threading.RLock()
@@ -83,13 +89,8 @@ class Stage:
     def store_url(self) -> str:
         return self.redis.url
 
-    def environment_of(self, kind: str) -> Mapping[str, str]:
-        """What one kind of service is told that the others are not."""
-        return self.service_env.get(kind, {})
-
-    def commands(self) -> Mapping[str, Sequence[str]]:
-        """By kind of service, what starts it in place of its own command."""
-        return {}
+    def furnish(self, service: Service) -> None:
+        """What one replica has for itself, before it is started for the first time."""
 
     # Life
 
@@ -103,10 +104,11 @@ class Stage:
                 self.store_url(),
                 log=self.directory / "log",
                 env=STACK_ENV | dict(self.env),
-                service_env={kind: self.environment_of(kind) for kind in KINDS},
+                service_env=self.service_env,
                 replicas=self.replicas,
-                commands=self.commands(),
             )
+            for service in self.services:
+                self.furnish(service)
             self._exits.enter_context(self.stack)
             self.balancer = self._exits.enter_context(Balancer(self.thread, self.stack.of("intake")))
         except BaseException:
@@ -134,6 +136,7 @@ class Stage:
             answer_seconds=driving.ANSWER_SECONDS,
             keep_alive=False,
         )
+        load.records_api = self.stack.api  # not through the balancer, for which each is a connection of its own
         self.loads.append(load)
         return load
 
@@ -175,19 +178,38 @@ class Stage:
                     self._killed.add(service.name)
                     service.kill()
 
-    def freeze(self, service: Service, seconds: float) -> None:
-        """SIGSTOP, and SIGCONT after a while."""
+    @contextlib.contextmanager
+    def frozen(self, service: Service) -> Iterator[None]:
+        """SIGSTOP, and SIGCONT afterwards."""
         with self.fault("zombie", service.name):
             service.freeze()
-            time.sleep(seconds)
-            service.resume()
+            try:
+                yield
+            finally:
+                service.resume()
 
-    def roll(self, service: Service, seconds: float = 40) -> None:
-        """What a rollout does to one replica: out of the balancer, SIGTERM, and a new one that is let in when ready."""
+    def cut(self, service: Service) -> None:
+        """The broker closes the connections of one process."""
+        ports = [each.laddr.port for each in psutil.Process(service.pid).net_connections("tcp") if each.raddr]
+        ask = "rabbit_networking:connection_info_all([pid, peer_port])"
+        close = 'rabbit_networking:close_connection(P, "chaos")'
+        with self.fault("broker", service.name):
+            done = self.rabbitmq.ctl(
+                "eval", f"[{close} || [{{pid, P}}, {{peer_port, N}}] <- {ask}, lists:member(N, {ports})]."
+            )
+            assert "ok" in done, f"{service.name} has no connection to the broker"
+
+    def roll(self, *services: Service) -> None:
+        """What rollouts do to one replica of each service, at once."""
+        with ThreadPoolExecutor(len(services)) as pool:
+            list(pool.map(self._roll, services))
+
+    def _roll(self, service: Service) -> None:
+        """Out of the balancer, SIGTERM, and a new one that is let in when it is ready."""
         with self.out(service), self.fault("stopped", service.name):
             self.balancer.withdraw(service)
             time.sleep(PRE_STOP_SECONDS)
-            code = service.terminate(seconds)
+            code = service.terminate(STOP_SECONDS)
             assert code == 0, f"{service.name} ended with code {code} after SIGTERM"
             service.start()
             self.balancer.restore(service)

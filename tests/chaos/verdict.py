@@ -14,6 +14,8 @@ BEGIN, END = "<!-- chaos: begin -->", "<!-- chaos: end -->"
 
 class Verdict(NamedTuple):
     scenario: Scenario
+    seed: int
+    fault_seconds: float
     audit: Audit
     recovery: float | None
     problems: list[str]
@@ -33,6 +35,8 @@ class Verdict(NamedTuple):
         a = self.audit
         cells = (
             f"`{self.scenario.title}`",
+            self.seed,
+            f"{self.fault_seconds:g}",
             a.accepted,
             refused(a),
             len(a.lost),
@@ -45,11 +49,20 @@ class Verdict(NamedTuple):
         return "| " + " | ".join(map(str, cells)) + " |"
 
 
-HEAD = (
-    "| scenario | accepted | refused | lost | final state wrong | callbacks missing | calls made twice | "
-    "callbacks twice | recovery |\n"
-    "|---|---|---|---|---|---|---|---|---|"
+COLUMNS = (
+    "scenario",
+    "seed",
+    "seconds",
+    "accepted",
+    "refused",
+    "lost",
+    "final state wrong",
+    "callbacks missing",
+    "calls made twice",
+    "callbacks twice",
+    "recovery",
 )
+HEAD = f"| {' | '.join(COLUMNS)} |\n|{'---|' * len(COLUMNS)}"
 
 
 def refused(audit: Audit) -> int:
@@ -67,7 +80,7 @@ def seconds(recovery: float | None) -> str:
     return "never" if recovery is None else f"{recovery:.1f} s" if recovery else "at once"
 
 
-def problems(scenario: Scenario, audit: Audit, recovery: float | None) -> list[str]:
+def problems(scenario: Scenario, audit: Audit) -> list[str]:
     """What breaks a promise."""
     found = [
         f"{what}: {named(jobs)}"
@@ -83,15 +96,14 @@ def problems(scenario: Scenario, audit: Audit, recovery: float | None) -> list[s
         found.append("no job was accepted")
     if scenario.causes is not None and (others := set(audit.duplicates) - scenario.causes):
         found.append(f"calls repeated because of: {named(sorted(others))}")
-    if recovery is None:
-        found.append(f"not normal again within {scenario.recovers:.0f} s")
     return found
 
 
-def write(verdicts: Sequence[Verdict], seed: int) -> None:
-    """Put the table into the page."""
-    page = PAGE.read_text()
-    before, rest = page.split(BEGIN)
-    _, after = rest.split(END)
-    table = "\n".join((f"Seed {seed}.\n", HEAD, *(verdict.row for verdict in verdicts)))
-    PAGE.write_text(f"{before}{BEGIN}\n{table}\n{END}{after}")
+def write(verdicts: Sequence[Verdict]) -> None:
+    """Put the rows into the page's table, in place of those of the same scenarios."""
+    before, rest = PAGE.read_text().split(BEGIN)
+    table, after = rest.split(END)
+    rows = {line.split("`")[1]: line for line in table.splitlines() if line.startswith("| `")}
+    rows |= {verdict.scenario.title: verdict.row for verdict in verdicts}
+    lines = "\n".join((HEAD, *(rows[title] for title in sorted(rows))))
+    PAGE.write_text(f"{before}{BEGIN}\n{lines}\n{END}{after}")

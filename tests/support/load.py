@@ -16,6 +16,7 @@ from devstack.process import wait_until
 
 CONCURRENT = 32
 AGAIN_SECONDS = 0.1
+RECORDS_SECONDS = 300.0
 
 
 class Kind(NamedTuple):
@@ -29,6 +30,8 @@ class Kind(NamedTuple):
     receiver: str | None = "200"
     """None: nobody is called back."""
     retry_delay: int = 100
+    fill: int = 0
+    """Bytes of payload beside the name."""
 
 
 KINDS = (
@@ -92,6 +95,8 @@ class Load:
         keep_alive: bool = True,
     ) -> None:
         self.api = api
+        self.records_api = api
+        """Where records are read; whoever has a faster way may name it."""
         self.witness = witness
         self.answers: Counter[str] = Counter()
         """How often each status came, and each error instead of one."""
@@ -156,7 +161,7 @@ class Load:
             "targetUrl": self.witness.target(kind.target),
             "callbackUrl": None if kind.receiver is None else self.witness.receiver(kind.receiver),
             "method": "POST",
-            "payload": {"kind": kind.name},
+            "payload": {"kind": kind.name, **({"fill": "x" * kind.fill} if kind.fill else {})},
             "maxRetries": kind.max_retries,
             "retryDelay": kind.retry_delay,
             "retry": {"strategy": "fixed"},
@@ -198,14 +203,21 @@ class Load:
         """Return when every accepted job is finished and called back, at the latest after `seconds`."""
         wait_until(lambda: not self.unfinished(), seconds)
 
-    def records(self) -> dict[str, dict[str, Any] | None]:
-        """The typed record of every accepted job, None where there is none."""
-        return self._thread.run(self._records())
+    def records(self, jobs: Iterable[str] | None = None) -> dict[str, dict[str, Any] | None]:
+        """The typed record of every accepted job (or of these), None where there is none."""
+        return self._thread.run(self._records(list(self.accepted if jobs is None else jobs)), RECORDS_SECONDS)
 
     def settled_records(self, seconds: float = 10) -> dict[str, dict[str, Any] | None]:
         """The records as soon as all show their outcome, at the latest after `seconds`."""
-        wait_until(lambda: not self.stale(self.records()), seconds)
-        return self.records()
+        records = self.records()
+
+        def settled() -> bool:
+            stale = self.stale(records)
+            records.update(self.records(stale) if stale else {})
+            return not stale
+
+        wait_until(settled, seconds)
+        return records
 
     def stale(self, records: dict[str, dict[str, Any] | None]) -> list[str]:
         """Jobs whose record is missing or shows anything but their outcome and the delivered callback, if any."""
@@ -218,19 +230,18 @@ class Load:
             or record["callback"]["status"] != ("none" if kind.receiver is None else "delivered")
         ]
 
-    async def _records(self) -> dict[str, dict[str, Any] | None]:
+    async def _records(self, jobs: list[str]) -> dict[str, dict[str, Any] | None]:
         limit = asyncio.Semaphore(CONCURRENT)
 
         async def fetch(session: aiohttp.ClientSession, job_id: str) -> dict[str, Any] | None:
-            async with limit, session.get(f"{self.api}/api/jobs/{job_id}") as response:
+            async with limit, session.get(f"{self.records_api}/api/jobs/{job_id}") as response:
                 # Unknown, or not to be had now: the same to who asks, who asks again.
                 text = await response.text()
                 assert response.status in (200, 404) or self._is_refusal(response.status, text), text
                 return dict(await response.json()) if response.status == 200 else None
 
         async with self._session(30) as session:
-            ids = list(self.accepted)
-            return dict(zip(ids, await asyncio.gather(*(fetch(session, job_id) for job_id in ids)), strict=True))
+            return dict(zip(jobs, await asyncio.gather(*(fetch(session, job_id) for job_id in jobs)), strict=True))
 
     def wrong(self) -> list[str]:
         """Jobs whose callbacks say something else than what happened, or do not share one webhook-id."""

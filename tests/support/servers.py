@@ -22,9 +22,13 @@ def depths(rabbitmq: RabbitMQ) -> dict[str, int]:
     return {name: int(count) for name, count in counts if count.isdigit() and int(count)}
 
 
-def work_left(rabbitmq: RabbitMQ) -> dict[str, int]:
+def working(depths: Mapping[str, int]) -> dict[str, int]:
     """Messages that still have something before them: all but the dead letters."""
-    return {name: count for name, count in depths(rabbitmq).items() if not name.startswith("carom.dead.")}
+    return {name: count for name, count in depths.items() if not name.startswith("carom.dead.")}
+
+
+def work_left(rabbitmq: RabbitMQ) -> dict[str, int]:
+    return working(depths(rabbitmq))
 
 
 class Servers(NamedTuple):

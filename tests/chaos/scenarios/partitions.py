@@ -1,7 +1,6 @@
 """Walls in the kernel between services and servers: no refusal, no reset, no end. Needs root."""
 
 import time
-from collections.abc import Mapping
 from pathlib import Path
 from random import Random
 from typing import cast
@@ -12,7 +11,7 @@ from tests.chaos.stage import Stage
 from devstack.namespaces import Namespace, Switch, obstacle
 from devstack.ports import free_port
 from devstack.servers import RabbitMQ, Redis
-from devstack.services import KINDS
+from devstack.services import KINDS, Service
 
 GROUP = "partitions"
 
@@ -43,9 +42,9 @@ class ApartStage(Stage):
         self.redis = Redis(self.directory / "redis", settings=everywhere, place=store.place)
         super().start_servers()
 
-    def environment_of(self, kind: str) -> Mapping[str, str]:
-        broker, store = (self.address(server, kind) for server in ("broker", "store"))
-        return {
+    def furnish(self, service: Service) -> None:
+        broker, store = (self.address(server, service.kind) for server in ("broker", "store"))
+        service.env |= {
             "RABBITMQ_URL": f"amqp://guest:guest@{broker}:{self.rabbitmq.port}/",
             "REDIS_URL": f"redis://{store}:{self.redis.port}/0",
         }
