@@ -130,7 +130,7 @@ def never_refused(_stage: Stage, audit: Audit) -> None:
 
 
 SCENARIOS = [
-    Scenario(GROUP, "kill-at-random", kill_at_random, 8, 300),
+    Scenario(GROUP, "kill-at-random", kill_at_random, 4, 300),
     Scenario(GROUP, "kill-all-at-once", kill_all, 0, 120),
     Scenario(GROUP, "zombies", zombies, 0, 120, recovers=45),
     Scenario(GROUP, "out-of-memory", out_of_memory, 3, 120),
