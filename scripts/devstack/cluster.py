@@ -19,6 +19,7 @@ _SETTINGS: Mapping[str, str | int] = {
     "loopback_users": "none",
     "cluster_formation.peer_discovery_backend": "classic_config",
 }
+_RUNNING = "[N || N <- [node() | nodes()], rpc:call(N, rabbit, is_running, [], 2000) =:= true]."
 # Seconds after which a node that is silent counts as gone; Erlang's own 60 would make every partition a long one.
 _TICK_SECONDS = 8
 
@@ -102,7 +103,7 @@ class RabbitMQCluster:
 
     def _running_nodes(self) -> list[str]:
         """On which RabbitMQ runs, as the first of them sees it: a node that paused itself is none."""
-        found = self.nodes[0].ctl("eval", "rabbit_nodes:list_running().")
+        found = self.nodes[0].ctl("eval", _RUNNING)
         return [node.node for node in self.nodes if node.node in found]
 
     def _end(self) -> None:

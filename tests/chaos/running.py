@@ -12,6 +12,7 @@ from tests.chaos.verdict import Verdict, problems
 from tests.support.servers import depths, working
 
 from carom_common.topology import DEAD_EXECUTE_QUEUE
+from devstack.errors import DevstackError
 from devstack.process import wait_until
 
 BEFORE = 2.0
@@ -35,7 +36,7 @@ def run(scenario: Scenario, stage: Stage, seed: int, fault_seconds: float) -> Ve
         recovery = Recovery(load, BEFORE)
         try:
             scenario.break_it(stage, rng, fault_seconds)
-        except AssertionError as error:
+        except (AssertionError, DevstackError) as error:  # a promise, or a server that does not come back
             found.append(str(error))
         recovered = recovery.wait(time.monotonic(), scenario.recovers)
     finally:
