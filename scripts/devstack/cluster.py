@@ -19,6 +19,8 @@ _SETTINGS: Mapping[str, str | int] = {
     "loopback_users": "none",
     "cluster_formation.peer_discovery_backend": "classic_config",
 }
+_START_SECONDS = 180.0
+"""A node takes long to come back with some seventy queues where others keep the processors busy."""
 _RUNNING = "[N || N <- [node() | nodes()], rpc:call(N, rabbit, is_running, [], 2000) =:= true]."
 # Seconds after which a node that is silent counts as gone; Erlang's own 60 would make every partition a long one.
 _TICK_SECONDS = 8
@@ -78,15 +80,15 @@ class RabbitMQCluster:
             for number, network in enumerate(self._networks, 1):
                 directory = self.directory / f"node{number}"
                 _share_cookie(directory)
-                self.nodes.append(
-                    RabbitMQ(
-                        directory,
-                        settings=settings,
-                        place=network.place,
-                        epmd_port=epmd_port,
-                        kernel={"net_ticktime": _TICK_SECONDS},
-                    )
+                node = RabbitMQ(
+                    directory,
+                    settings=settings,
+                    place=network.place,
+                    epmd_port=epmd_port,
+                    kernel={"net_ticktime": _TICK_SECONDS},
                 )
+                node.start_seconds = _START_SECONDS
+                self.nodes.append(node)
             # All join the first one, which must be up: who waits for it holds the lock that it needs.
             self.nodes[0].start()
             with ThreadPoolExecutor(self._size) as pool:
