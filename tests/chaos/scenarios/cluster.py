@@ -19,6 +19,8 @@ from devstack.servers import RabbitMQ
 
 GROUP = "cluster"
 
+RATE = 20.0
+"""Jobs a second: each message goes to three nodes, on the same two cores, and a node that starts takes one for itself."""
 LONG = 30.0
 """Seconds of fault from which on a version counts as long: all nodes in turn."""
 
@@ -94,7 +96,7 @@ def restart_nodes(stage: Stage, _rng: Random, seconds: float) -> None:
 
 
 SCENARIOS = [
-    Scenario(GROUP, "leader-killed", kill_leader, 5, 60, ClusterStage, recovers=45),
-    Scenario(GROUP, "minority-cut-off", cut_off_minority, 15, 60, ClusterStage, recovers=60),
-    Scenario(GROUP, "rolling-restart", restart_nodes, 0, 60, ClusterStage, recovers=45),
+    Scenario(GROUP, "leader-killed", kill_leader, 5, 60, ClusterStage, RATE, recovers=45),
+    Scenario(GROUP, "minority-cut-off", cut_off_minority, 15, 60, ClusterStage, RATE, recovers=60),
+    Scenario(GROUP, "rolling-restart", restart_nodes, 0, 60, ClusterStage, RATE, recovers=45),
 ] * (obstacle() is None)
