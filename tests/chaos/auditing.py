@@ -40,18 +40,18 @@ def audit(stage: Stage, letters: int, *, records: bool = True) -> Audit:
     then those are looked at whose jobs were worked on afterwards.
     """
     loads = stage.loads
-    lost = [job for load in loads for job in _lost(load)]
-    wrong = {job for load in loads for job in (*load.wrong(), *_exceeded(load))}
+    gone = [job for load in loads for job in lost(load)]
+    wrong = {job for load in loads for job in (*load.wrong(), *exceeded(load))}
     since = 0.0 if records else max(mark.until for mark in stage.marks)
-    wrong |= {job for load in loads for job in _stale(load, since) if job not in lost}
+    wrong |= {job for load in loads for job in _stale(load, since) if job not in gone}
     exhausted = sum(is_dead_lettered(kind.name) for load in loads for kind, _ in load.accepted.values())
-    if letters < exhausted - len(lost):
+    if letters < exhausted - len(gone):
         wrong.add(f"{exhausted} jobs exhausted, {letters} dead letters")
-    duplicates, unexplained = _duplicates(loads, stage.marks)
+    repeated, unexplained = duplicates(loads, stage.marks)
     return Audit(
         sum(len(load.accepted) for load in loads),
         sum((load.answers for load in loads), Counter()),
-        lost,
+        gone,
         sorted(wrong),
         [
             job
@@ -59,7 +59,7 @@ def audit(stage: Stage, letters: int, *, records: bool = True) -> Audit:
             for job, (kind, _) in load.accepted.items()
             if kind.receiver is not None and not load.witness.taken(job)
         ],
-        duplicates,
+        repeated,
         unexplained,
         sum(load.repeated_callbacks() for load in loads),
     )
@@ -79,7 +79,7 @@ def is_dead_lettered(kind: str) -> bool:
     return kind.endswith("exhausted")
 
 
-def _lost(load: Load) -> list[str]:
+def lost(load: Load) -> list[str]:
     return [
         job
         for job, (kind, _) in load.accepted.items()
@@ -87,7 +87,7 @@ def _lost(load: Load) -> list[str]:
     ]
 
 
-def _exceeded(load: Load) -> list[str]:
+def exceeded(load: Load) -> list[str]:
     """Jobs that were called after the attempt that decided."""
     return [
         job
@@ -96,7 +96,7 @@ def _exceeded(load: Load) -> list[str]:
     ]
 
 
-def _duplicates(loads: Sequence[Load], marks: Sequence[Mark]) -> tuple[Counter[str], list[str]]:
+def duplicates(loads: Sequence[Load], marks: Sequence[Mark]) -> tuple[Counter[str], list[str]]:
     causes: Counter[str] = Counter()
     unexplained = []
     for load in loads:
