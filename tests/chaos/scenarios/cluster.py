@@ -20,7 +20,7 @@ from devstack.servers import RabbitMQ
 GROUP = "cluster"
 
 RATE = 20.0
-"""Jobs a second: each message goes to three nodes, on the same two cores, and a node that starts takes one for itself."""
+"""Jobs a second: each message goes to three nodes on the same two cores, one of which a node that starts takes."""
 LONG = 30.0
 """Seconds of fault from which on a version counts as long: all nodes in turn."""
 
