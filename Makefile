@@ -55,6 +55,21 @@ faults: $(STAMP) ## the promises while processes and servers die under load, and
 	@scripts/install-servers --tests
 	@$(BIN)/pytest tests/faults tests/properties $(ARGS)
 
+.PHONY: chaos
+chaos: $(STAMP) ## break everything there is under load, for an hour, and write the table of docs/reliability.md (ARGS=... are passed on)
+	@scripts/install-servers --tests
+	@PYTHONPATH=scripts exec $(BIN)/python -m tests.chaos --write $(ARGS)
+
+.PHONY: chaos-short
+chaos-short: $(STAMP) ## the same scenarios, some seconds of each
+	@scripts/install-servers --tests
+	@$(BIN)/pytest tests/chaos $(ARGS)
+
+.PHONY: soak
+soak: $(STAMP) ## two hours of random faults at half of capacity, and nothing may leak (ARGS="--minutes 10")
+	@scripts/install-servers --tests
+	@PYTHONPATH=scripts exec $(BIN)/python -m tests.chaos.soak $(ARGS)
+
 .PHONY: model
 model: $(STAMP) ## search the job protocol's larger configurations, and show what each of its rules is for; many minutes
 	@$(BIN)/python -m model

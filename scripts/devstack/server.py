@@ -4,12 +4,22 @@ import shutil
 from abc import ABC, abstractmethod
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import NamedTuple, Self
 
 from devstack.errors import DevstackError
 from devstack.lock import FileLock
 from devstack.ports import free_port, require_free
 from devstack.process import Process, wait_until
+
+
+class Place(NamedTuple):
+    """Where a server is: its address, and what its commands begin with to be there (nsenter, for a namespace)."""
+
+    host: str = "127.0.0.1"
+    within: tuple[str, ...] = ()
+
+
+HERE = Place()
 
 
 class Server(ABC):
@@ -19,7 +29,8 @@ class Server(ABC):
     start_seconds = 60.0
     stop_seconds = 30.0
 
-    def __init__(self, directory: Path, port: int | None) -> None:
+    def __init__(self, directory: Path, port: int | None, place: Place = HERE) -> None:
+        self.place = place
         self.directory = directory.absolute()
         self.port = port or free_port()
         self._process: Process | None = None

@@ -4,19 +4,18 @@ import contextlib
 import socket
 import ssl
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from devstack.errors import DevstackError
 from devstack.paths import epmd_binary, rabbitmq_binary, redis_binary
-from devstack.ports import free_port, is_free
+from devstack.ports import free_port
 from devstack.process import Process, clean_environment, wait_until
-from devstack.server import Server
+from devstack.server import HERE, Place, Server
 
 __all__ = ["RabbitMQ", "Redis", "ServerTls"]
 
-_LOOPBACK = "{127,0,0,1}"
 # A delayed message that falls due while the broker starts, before its bindings are back, is tried again after this
 # time; the default of three minutes would keep a retry waiting for as long.
 _ADVANCED = "[{rabbit, [{dead_letter_worker_publisher_confirm_timeout, 10000}]}].\n"
@@ -32,11 +31,13 @@ class ServerTls(NamedTuple):
 
 
 class RabbitMQ(Server):
-    """One RabbitMQ node with an epmd, a cookie and plugins of its own. `settings` are lines of rabbitmq.conf."""
+    """One RabbitMQ node with an epmd and plugins of its own. `settings` are lines of rabbitmq.conf.
+
+    With `epmd_port`, the same in a whole cluster, it is named after its address, and others can find it there.
+    `kernel` has parameters of Erlang's kernel by name; `hosts` the addresses to listen on, if they are several.
+    """
 
     label = "RabbitMQ"
-    # The name is part of the data's path: it must not depend on the port. A private epmd keeps nodes apart.
-    node = "carom@localhost"
 
     def __init__(
         self,
@@ -47,26 +48,36 @@ class RabbitMQ(Server):
         metrics: bool = False,
         settings: Mapping[str, str | int] | None = None,
         tls: ServerTls | None = None,
+        place: Place = HERE,
+        epmd_port: int | None = None,
+        kernel: Mapping[str, str | int] | None = None,
+        hosts: Sequence[str] = (),
     ) -> None:
-        super().__init__(directory, port)
+        super().__init__(directory, port, place)
         self.tls = tls
+        # The name is part of the data's path: it must not depend on the port. A private epmd keeps nodes apart.
+        self.node = f"carom@{place.host}" if epmd_port else "carom@localhost"
         self.management_port = free_port() if management else None
         self.metrics_port = free_port() if metrics else None
         self.settings = dict(settings or {})
-        self._epmd_port = free_port()
+        self._kernel = dict(kernel or {})
+        self._hosts = hosts
+        self._long_names = epmd_port is not None
+        self._epmd_port = epmd_port or free_port()
         self._dist_port = free_port()
         self._epmd: Process | None = None
 
     @property
     def url(self) -> str:
-        return f"amqp{'s' if self.tls else ''}://guest:guest@127.0.0.1:{self.port}/"
+        return f"amqp{'s' if self.tls else ''}://guest:guest@{self.place.host}:{self.port}/"
 
     def ctl(self, *arguments: str, timeout: float = 60) -> str:
         """`rabbitmqctl` against this node; gives what it printed."""
         if not self.alive:
             raise DevstackError("RabbitMQ does not run: rabbitmqctl has nobody to talk to")
+        names = ["--longnames"] if self._long_names else []
         result = subprocess.run(
-            [rabbitmq_binary("rabbitmqctl"), "--node", self.node, *arguments],
+            [*self.place.within, rabbitmq_binary("rabbitmqctl"), *names, "--node", self.node, *arguments],
             env=self._environment(),
             stdin=subprocess.DEVNULL,
             capture_output=True,
@@ -94,18 +105,18 @@ class RabbitMQ(Server):
         # Not left to the Erlang VM, which would start a daemon that outlives everything.
         self._epmd = Process(
             "epmd",
-            [epmd_binary(), "-address", "127.0.0.1", "-port", str(self._epmd_port)],
+            [*self.place.within, epmd_binary(), "-address", self.place.host, "-port", str(self._epmd_port)],
             environment,
             self.directory / "epmd.log",
         )
         self._epmd.spawn()
-        if not wait_until(lambda: not is_free(self._epmd_port), 10):
+        if not wait_until(lambda: _listens(self.place.host, self._epmd_port), 10):
             raise DevstackError(f"RabbitMQ: epmd did not start; see {self._epmd.log}")
-        return Process("rabbitmq", [server], environment, self.log)
+        return Process("rabbitmq", [*self.place.within, server], environment, self.log)
 
     def _is_ready(self) -> bool:
         """A protocol header is answered with Connection.Start (class 10, method 10)."""
-        with contextlib.suppress(OSError), _connected(self.port, self.tls) as connection:
+        with contextlib.suppress(OSError), _connected(self.place.host, self.port, self.tls) as connection:
             connection.sendall(b"AMQP\x00\x00\x09\x01")
             return connection.recv(11)[7:11] == b"\x00\x0a\x00\x0a"
         return False
@@ -118,15 +129,19 @@ class RabbitMQ(Server):
     def _environment(self) -> dict[str, str]:
         d = self.directory
         # inet_dist_use_interface: nodes listen on every interface otherwise.
-        kernel = f"-start_epmd false -kernel inet_dist_use_interface {_LOOPBACK}"
+        host = self.place.host
+        parameters = {"inet_dist_use_interface": "{" + host.replace(".", ",") + "}"} | self._kernel
+        elsewhere = self.tls or self._hosts
+        kernel = " ".join(["-start_epmd false", *(f"-kernel {name} {value}" for name, value in parameters.items())])
         return clean_environment("RABBITMQ_", "ERL_", "NOTIFY_SOCKET") | {
             "HOME": str(d),
             "ERL_EPMD_PORT": str(self._epmd_port),
-            "ERL_EPMD_ADDRESS": "127.0.0.1",
+            "ERL_EPMD_ADDRESS": host,
             # Makes the script exec the VM instead of waiting for it: its process is our child, and SIGKILL hits it.
             "RUNNING_UNDER_SYSTEMD": "true",
             "RABBITMQ_NODENAME": self.node,
-            **({} if self.tls else {"RABBITMQ_NODE_IP_ADDRESS": "127.0.0.1", "RABBITMQ_NODE_PORT": str(self.port)}),
+            **({"RABBITMQ_USE_LONGNAME": "true"} if self._long_names else {}),
+            **({} if elsewhere else {"RABBITMQ_NODE_IP_ADDRESS": host, "RABBITMQ_NODE_PORT": str(self.port)}),
             "RABBITMQ_DIST_PORT": str(self._dist_port),
             "RABBITMQ_MNESIA_BASE": str(d / "data"),
             "RABBITMQ_LOG_BASE": str(d / "log"),
@@ -147,7 +162,7 @@ class RabbitMQ(Server):
         for folder in ("data", "log", "schema", "generated", "conf.d"):
             (d / folder).mkdir(exist_ok=True)
         settings: dict[str, str | int] = {
-            "listeners.tcp.default": f"127.0.0.1:{self.port}",
+            **{f"listeners.tcp.{n}": f"{host}:{self.port}" for n, host in enumerate(self._hosts or [self.place.host])},
             "disk_free_limit.absolute": "50MB",
             "raft.wal_max_size_bytes": 64 * 1024 * 1024,
             "log.file": "false",
@@ -155,10 +170,10 @@ class RabbitMQ(Server):
             "log.console.level": "info",
         }
         if self.tls:
-            del settings["listeners.tcp.default"]
+            del settings["listeners.tcp.0"]
             settings |= {
                 "listeners.tcp": "none",
-                "listeners.ssl.default": f"127.0.0.1:{self.port}",
+                "listeners.ssl.default": f"{self.place.host}:{self.port}",
                 "ssl_options.cacertfile": str(self.tls.ca),
                 "ssl_options.certfile": str(self.tls.certificate),
                 "ssl_options.keyfile": str(self.tls.key),
@@ -190,19 +205,20 @@ class Redis(Server):
         port: int | None = None,
         settings: Mapping[str, str] | None = None,
         tls: ServerTls | None = None,
+        place: Place = HERE,
     ) -> None:
-        super().__init__(directory, port)
+        super().__init__(directory, port, place)
         self.settings = dict(settings or {})
         self.tls = tls
 
     @property
     def url(self) -> str:
-        return f"redis{'s' if self.tls else ''}://127.0.0.1:{self.port}/0"
+        return f"redis{'s' if self.tls else ''}://{self.place.host}:{self.port}/0"
 
     def _prepare(self) -> Process:
         settings = {
             "port": str(self.port),
-            "bind": "127.0.0.1",
+            "bind": self.place.host,
             "dir": str(self.directory),
             "save": "",
             "appendonly": "yes",
@@ -216,25 +232,31 @@ class Redis(Server):
                 "tls-cert-file": str(self.tls.certificate),
                 "tls-key-file": str(self.tls.key),
             }
-        command = [redis_binary("redis-server")]
+        command = [*self.place.within, redis_binary("redis-server")]
         for name, value in (settings | self.settings).items():
             command += [f"--{name}", value]
         return Process("redis", command, clean_environment(), self.log)
 
     def _is_ready(self) -> bool:
         """PONG, not -LOADING."""
-        with contextlib.suppress(OSError), _connected(self.port, self.tls) as connection:
+        with contextlib.suppress(OSError), _connected(self.place.host, self.port, self.tls) as connection:
             connection.sendall(b"PING\r\n")
             return connection.recv(16).startswith(b"+PONG")
         return False
 
 
-def _connected(port: int, tls: ServerTls | None) -> socket.socket:
-    connection = socket.create_connection(("127.0.0.1", port), 2)
+def _listens(host: str, port: int) -> bool:
+    with contextlib.suppress(OSError), socket.create_connection((host, port), 2):
+        return True
+    return False
+
+
+def _connected(host: str, port: int, tls: ServerTls | None) -> socket.socket:
+    connection = socket.create_connection((host, port), 2)
     if tls is None:
         return connection
     try:
-        return tls.probe.wrap_socket(connection, server_hostname="127.0.0.1")
+        return tls.probe.wrap_socket(connection, server_hostname=host)
     except OSError:
         connection.close()
         raise

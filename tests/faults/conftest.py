@@ -1,45 +1,15 @@
 """Servers and stacks for the fault tests, and the table at the end: what each scenario cost."""
 
-from collections.abc import Iterator, Mapping
-from pathlib import Path
-from typing import NamedTuple
+from collections.abc import Iterator
 from urllib.request import urlopen
 
 import pytest
 from tests.support.scenario import Scenario, print_scenarios, scenarios_of
+from tests.support.servers import Servers, start_servers
 from tests.support.witness import LoopThread, Witness
 
 from devstack.errors import DevstackError
-from devstack.paths import ROOT
-from devstack.process import wait_until
-from devstack.servers import RabbitMQ, Redis
-from devstack.services import Service, Stack
-
-STACK_ENV = {
-    "CAROM_CALLBACK_DELAYS": "0.2,0.2,0.2,1,1,1,1",
-    "PYTHONPATH": str(ROOT),  # a service may be started through tests.support.crashing
-}
-
-
-class Servers(NamedTuple):
-    rabbitmq: RabbitMQ
-    redis: Redis
-    directory: Path
-
-    def stack(self, name: str, replicas: Mapping[str, int] | None = None) -> Stack:
-        return Stack(
-            self.rabbitmq.url, self.redis.url, log=self.directory / f"log-{name}", env=STACK_ENV, replicas=replicas
-        )
-
-    def depths(self) -> dict[str, int]:
-        """Messages in every queue that has any, those out for delivery included."""
-        lines = self.rabbitmq.ctl("list_queues", "--silent", "name", "messages").splitlines()
-        counts = (line.split("\t") for line in lines if "\t" in line)
-        return {name: int(count) for name, count in counts if count.isdigit() and int(count)}
-
-    def work_left(self) -> dict[str, int]:
-        """Messages that still have something before them: all but the dead letters."""
-        return {name: count for name, count in self.depths().items() if not name.startswith("carom.dead.")}
+from devstack.services import Service
 
 
 @pytest.fixture(scope="session")
@@ -70,11 +40,6 @@ def witness(loop_thread: LoopThread) -> Iterator[Witness]:
         yield made
 
 
-def start_servers(directory: Path) -> Iterator[Servers]:
-    with RabbitMQ(directory / "rabbitmq") as rabbitmq, Redis(directory / "redis") as redis:
-        yield Servers(rabbitmq, redis, directory)
-
-
 @pytest.fixture(scope="session")
 def steady_servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
     """For the tests that leave the servers alone."""
@@ -88,7 +53,3 @@ def in_flight(service: Service) -> int:
             if line.startswith("carom_in_flight "):
                 return int(float(line.split()[1]))
     raise DevstackError(f"{service.name} tells no carom_in_flight")
-
-
-def assert_no_work_left(servers: Servers) -> None:
-    assert wait_until(lambda: not servers.work_left(), 30, 0.5), f"queues are not empty: {servers.work_left()}"

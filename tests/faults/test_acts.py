@@ -13,8 +13,8 @@ from typing import Any
 import httpx
 import pytest
 import redis
-from tests.faults.conftest import Servers
 from tests.support.crashing import ACT_POINTS
+from tests.support.servers import Servers
 from tests.support.witness import LoopThread, Witness
 
 from devstack.process import wait_until

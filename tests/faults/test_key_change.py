@@ -3,9 +3,9 @@
 import base64
 
 import pytest
-from tests.faults.conftest import Servers, assert_no_work_left
 from tests.support.load import Load
 from tests.support.scenario import Scenario, assert_all_kept
+from tests.support.servers import Servers, assert_no_work_left
 from tests.support.witness import LoopThread, Witness
 
 from devstack.services import KINDS

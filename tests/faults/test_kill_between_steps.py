@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.faults.conftest import Servers, assert_no_work_left
 from tests.support.crashing import POINTS
 from tests.support.load import Load
 from tests.support.scenario import Scenario, assert_all_kept
+from tests.support.servers import Servers, assert_no_work_left
 from tests.support.witness import LoopThread, Witness
 
 from devstack.process import wait_until

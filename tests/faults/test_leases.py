@@ -3,9 +3,10 @@
 from collections.abc import Iterator
 
 import pytest
-from tests.faults.conftest import Servers, assert_no_work_left, in_flight
+from tests.faults.conftest import in_flight
 from tests.support.load import Kind, Load
 from tests.support.scenario import Scenario
+from tests.support.servers import Servers, assert_no_work_left
 from tests.support.witness import LoopThread, Witness
 
 from devstack.probe import call

@@ -8,9 +8,9 @@ from collections.abc import Iterator
 
 import pytest
 from hypothesis import HealthCheck, Phase, settings
-from tests.faults.conftest import STACK_ENV, Servers, start_servers
 from tests.properties.example import Example
 from tests.properties.replicas import Replicas
+from tests.support.servers import STACK_ENV, Servers, start_servers
 from tests.support.witness import LoopThread, Witness
 
 from devstack.services import KINDS, Stack

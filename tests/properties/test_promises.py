@@ -9,12 +9,12 @@ from typing import Any, cast
 import pytest
 from hypothesis import HealthCheck, Phase, seed, settings
 from hypothesis.stateful import run_state_machine_as_test
-from tests.faults.conftest import Servers, assert_no_work_left
 from tests.properties.closing import check, check_stats
 from tests.properties.example import Example
 from tests.properties.machine import Promises
 from tests.properties.replicas import Replicas
 from tests.properties.telling import Broken
+from tests.support.servers import Servers, assert_no_work_left
 from tests.support.witness import Witness
 
 pytestmark = pytest.mark.fault

@@ -2,7 +2,7 @@
 
 import json
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +11,8 @@ from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractIncomingMe
 from tests.support.waiting import WITHIN, eventually
 
 from carom_common.topology import DEAD, DEAD_CALLBACK_QUEUE, DEAD_EXECUTE_QUEUE, PARKED_QUEUE, WORK
+
+DEAD_QUEUES = (DEAD_EXECUTE_QUEUE, DEAD_CALLBACK_QUEUE, PARKED_QUEUE)
 
 
 @dataclass(frozen=True)
@@ -26,7 +28,7 @@ class Letter:
 
 
 class Broker:
-    """`await Broker.connect(url)`; consumes the three dead queues from then on."""
+    """`await Broker.connect(url)`; consumes the three dead queues, or these, from then on."""
 
     def __init__(self, connection: AbstractConnection, channel: AbstractChannel) -> None:
         self.connection = connection
@@ -34,10 +36,10 @@ class Broker:
         self.letters: dict[str, list[Letter]] = {}
 
     @classmethod
-    async def connect(cls, url: str) -> "Broker":
+    async def connect(cls, url: str, queues: Sequence[str] = DEAD_QUEUES) -> "Broker":
         connection = await aio_pika.connect(url)
         broker = cls(connection, await connection.channel())
-        for name in (DEAD_EXECUTE_QUEUE, DEAD_CALLBACK_QUEUE, PARKED_QUEUE):
+        for name in queues:
             queue = await broker.channel.get_queue(name, ensure=False)
             await queue.consume(broker._keep_in(broker.letters.setdefault(name, [])))
         return broker

@@ -11,20 +11,17 @@ import json
 import os
 import shutil
 import socket
-import struct
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tests.support.names import Names
+
 ROOT = Path(__file__).parent.parent.parent
 PORTS = (80, 8080, 22, 25, 6379)
-A, AAAA = 1, 28
-
-Zone = Mapping[str, Sequence[Sequence[str]]]
-"""By name, the addresses in each answer in turn; the last answer repeats."""
 
 # A global address besides, or glibc would not ask for AAAA records (RFC 3493, AI_ADDRCONFIG).
 _SET_UP = """
@@ -78,6 +75,8 @@ class Everywhere:
 
         `allow`, `deny`: its policy. `zone`: what names resolve to. `redirect`: where `/go` on any address redirects to.
         `environment`: its variables. `forget`: the cache of names is emptied between the calls, as time does.
+        `beside`: URLs that are called meanwhile, whatever becomes of them. `silent`: the end of names about which the
+        name server does not say a word.
         """
         assert self._process.stdin is not None
         self._process.stdin.write(json.dumps({"urls": urls, **how}) + "\n")
@@ -95,41 +94,6 @@ class Everywhere:
     def _read(self) -> str:
         assert self._process.stdout is not None
         return self._process.stdout.readline().strip()
-
-
-class _Names(asyncio.DatagramProtocol):
-    """A name server (RFC 1035) that answers A and AAAA from the zone of the call under way."""
-
-    def __init__(self) -> None:
-        self.zone: Zone = {}
-        self._asked: dict[tuple[str, int], int] = {}
-
-    def begin(self, zone: Zone) -> None:
-        self.zone, self._asked = {name.lower(): answers for name, answers in zone.items()}, {}
-
-    def connection_made(self, transport: Any) -> None:
-        self._transport = transport
-
-    def datagram_received(self, data: bytes, addr: Any) -> None:
-        end, labels = 12, []
-        while data[end]:
-            labels.append(data[end + 1 : end + 1 + data[end]].decode("latin-1"))
-            end += 1 + data[end]
-        name = ".".join(labels).lower()
-        kind = struct.unpack_from("!H", data, end + 1)[0]
-        question = data[12 : end + 5]
-        answers = self.zone.get(name)
-        turn = self._asked.get((name, kind), 0)
-        self._asked[name, kind] = turn + 1
-        found = [ipaddress.ip_address(text) for text in answers[min(turn, len(answers) - 1)]] if answers else []
-        records = b"".join(
-            struct.pack("!HHHIH", 0xC00C, kind, 1, 0, len(address.packed)) + address.packed
-            for address in found
-            if (address.version == 4 and kind == A) or (address.version == 6 and kind == AAAA)
-        )
-        count = len(records) // (16 if kind == A else 28)
-        flags = 0x8180 if answers is not None else 0x8183
-        self._transport.sendto(data[:2] + struct.pack("!HHHHH", flags, 1, count, 0, 0) + question + records, addr)
 
 
 class _Listeners:
@@ -158,7 +122,7 @@ class _Listeners:
             writer.close()
 
 
-async def _calls(asked: Mapping[str, Any], listeners: _Listeners, names: _Names) -> list[dict[str, Any]]:
+async def _calls(asked: Mapping[str, Any], listeners: _Listeners, names: Names) -> list[dict[str, Any]]:
     # Not for those who only start us.
     from carom_common.adapters.egress import EgressClient, EgressError, GuardedTransport, OutboundRequest
     from carom_common.domain.address_policy import AddressPolicy
@@ -167,6 +131,11 @@ async def _calls(asked: Mapping[str, Any], listeners: _Listeners, names: _Names)
     client = EgressClient(transport, max_response_bytes=1024)
     os.environ.update(asked.get("environment", {}))
     names.begin(asked.get("zone", {}))
+    names.slow_names = (asked["silent"],) if "silent" in asked else ()
+    beside = [
+        asyncio.ensure_future(client.send(OutboundRequest("GET", url, {}, None, 5))) for url in asked.get("beside", ())
+    ]
+    await asyncio.sleep(0.1 * bool(beside))
     listeners.redirect = asked.get("redirect", "")
     outcomes = []
     for url in asked["urls"]:
@@ -180,6 +149,9 @@ async def _calls(asked: Mapping[str, Any], listeners: _Listeners, names: _Names)
         outcomes.append({**found, "reached": listeners.reached})
         if asked.get("forget"):
             transport._connector.clear_dns_cache()
+    for call in beside:
+        call.cancel()
+    await asyncio.gather(*beside, return_exceptions=True)
     await client.close()
     for name in asked.get("environment", {}):
         del os.environ[name]
@@ -188,7 +160,7 @@ async def _calls(asked: Mapping[str, Any], listeners: _Listeners, names: _Names)
 
 async def _main() -> None:
     loop = asyncio.get_running_loop()
-    names, listeners = _Names(), _Listeners()
+    names, listeners = Names(), _Listeners()
     await loop.create_datagram_endpoint(lambda: names, local_addr=("127.0.0.1", 53))
     for port in PORTS:
         everywhere = socket.socket(socket.AF_INET6)

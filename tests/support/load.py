@@ -16,6 +16,7 @@ from devstack.process import wait_until
 
 CONCURRENT = 32
 AGAIN_SECONDS = 0.1
+RECORDS_SECONDS = 300.0
 
 
 class Kind(NamedTuple):
@@ -26,8 +27,11 @@ class Kind(NamedTuple):
     max_retries: int
     status: str
     attempts: int
-    receiver: str = "200"
+    receiver: str | None = "200"
+    """None: nobody is called back."""
     retry_delay: int = 100
+    fill: int = 0
+    """Bytes of payload beside the name."""
 
 
 KINDS = (
@@ -42,6 +46,18 @@ KINDS = (
 )
 MIXED = [KINDS[n] for n in (0, 6, 1, 2, 0, 3, 5, 2, 1, 4)]
 """What `Load` submits in turn: mostly successes, some of everything."""
+
+
+class Submission(NamedTuple):
+    """One request of a load, by the monotonic clock."""
+
+    at: float
+    took: float
+    answer: str
+    """The status, or the name of the error that came instead."""
+    job_id: str | None
+    told_when: bool
+    """Whether the answer has a `Retry-After`."""
 
 
 class Verdict(NamedTuple):
@@ -63,7 +79,8 @@ class Verdict(NamedTuple):
 class Load:
     """Jobs of one scenario. Whatever is not answered with 202 is submitted again as a new job.
 
-    `headers` go with every request; an answer that is neither 202 nor in `refusals` fails the scenario.
+    `headers` go with every request; an answer that is neither 202 nor in `refusals` fails the scenario. `keep_alive`
+    False makes a connection a request, as through a balancer that knows no requests.
     """
 
     def __init__(
@@ -75,19 +92,25 @@ class Load:
         headers: Mapping[str, str] | None = None,
         refusals: Collection[int] = (503,),
         answer_seconds: float = 10,
+        keep_alive: bool = True,
     ) -> None:
         self.api = api
+        self.records_api = api
+        """Where records are read; whoever has a faster way may name it."""
         self.witness = witness
         self.answers: Counter[str] = Counter()
         """How often each status came, and each error instead of one."""
+        self.submissions: list[Submission] = []
         self.accepted: dict[str, tuple[Kind, float]] = {}
         self.refused = 0
         self._thread = thread
         self._headers = dict(headers or {})
         self._refusals = refusals
         self._answer_seconds = answer_seconds
+        self._keep_alive = keep_alive
         self._kinds = itertools.cycle(kinds)
         self._stopped = False
+        self._held = False
 
     # Submitting
 
@@ -101,6 +124,10 @@ class Load:
 
     def stop(self) -> None:
         self._stopped = True
+
+    def hold(self, held: bool = True) -> None:
+        """Submit nothing for a while; what would have been submitted then never is."""
+        self._held = held
 
     async def _burst(self, count: int) -> None:
         left = iter(range(count))
@@ -125,31 +152,37 @@ class Load:
             for n in itertools.count(1):
                 if self._stopped:
                     return
-                group.create_task(self._submit(session, next(self._kinds)))
+                if not self._held:
+                    group.create_task(self._submit(session, next(self._kinds)))
                 await asyncio.sleep(max(0.0, start + n / rate - time.monotonic()))
 
     async def _submit(self, session: aiohttp.ClientSession, kind: Kind) -> bool:
         body = {
             "targetUrl": self.witness.target(kind.target),
-            "callbackUrl": self.witness.receiver(kind.receiver),
+            "callbackUrl": None if kind.receiver is None else self.witness.receiver(kind.receiver),
             "method": "POST",
-            "payload": {"kind": kind.name},
+            "payload": {"kind": kind.name, **({"fill": "x" * kind.fill} if kind.fill else {})},
             "maxRetries": kind.max_retries,
             "retryDelay": kind.retry_delay,
             "retry": {"strategy": "fixed"},
         }
+        start, job_id, told_when = time.monotonic(), None, False
         try:
             async with session.post(f"{self.api}/api/jobs", json=body) as response:
-                answer = await response.text()
-                self.answers[str(response.status)] += 1
+                text, answer = await response.text(), str(response.status)
+                told_when = "Retry-After" in response.headers
                 if response.status == 202:
-                    self.accepted[json.loads(answer)["jobId"]] = (kind, time.monotonic())
-                    return True
-                assert self._is_refusal(response.status, answer), f"{response.status} {answer}"
+                    job_id = str(json.loads(text)["jobId"])
+                    self.accepted[job_id] = (kind, time.monotonic())
+                else:
+                    assert self._is_refusal(response.status, text), f"{response.status} {text}"
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            self.answers[type(error).__name__] += 1
-        self.refused += 1
-        return False
+            answer = type(error).__name__
+        self.answers[answer] += 1
+        self.submissions.append(Submission(start, time.monotonic() - start, answer, job_id, told_when))
+        if job_id is None:
+            self.refused += 1
+        return job_id is not None
 
     def _is_refusal(self, status: int, answer: str) -> bool:
         """Of a 500 only a proxy's own: that of a service is a document, and a mistake."""
@@ -158,46 +191,57 @@ class Load:
     # Judging
 
     def unfinished(self) -> list[str]:
-        """Jobs whose callback nobody took yet."""
-        return [job_id for job_id in list(self.accepted) if not self.witness.taken(job_id)]
+        """Jobs whose callback nobody took yet, or, without one, whose last attempt was not made."""
+        return [job_id for job_id, (kind, _) in list(self.accepted.items()) if not self._is_finished(job_id, kind)]
+
+    def _is_finished(self, job_id: str, kind: Kind) -> bool:
+        if kind.receiver is not None:
+            return bool(self.witness.taken(job_id))
+        return any(call.attempt >= kind.attempts for call in self.witness.called(job_id))
 
     def await_callbacks(self, seconds: float) -> None:
-        """Return when every accepted job is called back, at the latest after `seconds`."""
+        """Return when every accepted job is finished and called back, at the latest after `seconds`."""
         wait_until(lambda: not self.unfinished(), seconds)
 
-    def records(self) -> dict[str, dict[str, Any] | None]:
-        """The typed record of every accepted job, None where there is none."""
-        return self._thread.run(self._records())
+    def records(self, jobs: Iterable[str] | None = None) -> dict[str, dict[str, Any] | None]:
+        """The typed record of every accepted job (or of these), None where there is none."""
+        return self._thread.run(self._records(list(self.accepted if jobs is None else jobs)), RECORDS_SECONDS)
 
     def settled_records(self, seconds: float = 10) -> dict[str, dict[str, Any] | None]:
         """The records as soon as all show their outcome, at the latest after `seconds`."""
-        wait_until(lambda: not self.stale(self.records()), seconds)
-        return self.records()
+        records = self.records()
+
+        def settled() -> bool:
+            stale = self.stale(records)
+            records.update(self.records(stale) if stale else {})
+            return not stale
+
+        wait_until(settled, seconds)
+        return records
 
     def stale(self, records: dict[str, dict[str, Any] | None]) -> list[str]:
-        """Jobs whose record is missing or shows anything but their outcome and the delivered callback."""
+        """Jobs whose record is missing or shows anything but their outcome and the delivered callback, if any."""
         return [
             job_id
             for job_id, (kind, _) in self.accepted.items()
             if (record := records[job_id]) is None
             or record["status"] != kind.status
             or len(record["attemptsLog"]) != kind.attempts
-            or record["callback"]["status"] != "delivered"
+            or record["callback"]["status"] != ("none" if kind.receiver is None else "delivered")
         ]
 
-    async def _records(self) -> dict[str, dict[str, Any] | None]:
+    async def _records(self, jobs: list[str]) -> dict[str, dict[str, Any] | None]:
         limit = asyncio.Semaphore(CONCURRENT)
 
         async def fetch(session: aiohttp.ClientSession, job_id: str) -> dict[str, Any] | None:
-            async with limit, session.get(f"{self.api}/api/jobs/{job_id}") as response:
+            async with limit, session.get(f"{self.records_api}/api/jobs/{job_id}") as response:
                 # Unknown, or not to be had now: the same to who asks, who asks again.
                 text = await response.text()
                 assert response.status in (200, 404) or self._is_refusal(response.status, text), text
                 return dict(await response.json()) if response.status == 200 else None
 
         async with self._session(30) as session:
-            ids = list(self.accepted)
-            return dict(zip(ids, await asyncio.gather(*(fetch(session, job_id) for job_id in ids)), strict=True))
+            return dict(zip(jobs, await asyncio.gather(*(fetch(session, job_id) for job_id in jobs)), strict=True))
 
     def wrong(self) -> list[str]:
         """Jobs whose callbacks say something else than what happened, or do not share one webhook-id."""
@@ -206,13 +250,16 @@ class Load:
             for job_id, (kind, _) in self.accepted.items()
             if (callbacks := list(self.witness.callbacks.get(job_id, ())))
             and (
-                any((c.status, c.attempts, c.logged) != (kind.status, kind.attempts, kind.attempts) for c in callbacks)
+                kind.receiver is None
+                or any(
+                    (c.status, c.attempts, c.logged) != (kind.status, kind.attempts, kind.attempts) for c in callbacks
+                )
                 or len({callback.webhook_id for callback in callbacks}) > 1
             )
         ]
 
     def _session(self, seconds: float) -> aiohttp.ClientSession:
-        connector = aiohttp.TCPConnector(limit=0)
+        connector = aiohttp.TCPConnector(limit=0, force_close=not self._keep_alive)
         timeout = aiohttp.ClientTimeout(seconds)
         return aiohttp.ClientSession(connector=connector, timeout=timeout, headers=self._headers, trust_env=False)
 

@@ -67,7 +67,7 @@ async def pipe(source: asyncio.StreamReader, to: asyncio.StreamWriter) -> None:
         while data := await source.read(65536):
             to.write(data)
             await to.drain()
-    except ConnectionError:
+    except (ConnectionError, RuntimeError):  # uvloop raises the latter where the transport is closed already
         pass
     finally:
         to.close()

@@ -104,7 +104,7 @@ class CallbackSteps(FourSteps[CallbackMessage, domain.Decision]):
             target = message.job.calls_back
             assert target is not None  # or nobody publishes a callback
             body = domain.webhook_body(message)
-            headers = domain.webhook_headers(message, body, int(time.time()), self._signer(message.tenant))
+            headers = domain.webhook_headers(message, body, now_ms() // 1000, self._signer(message.tenant))
             timeout = self._timeout if target.timeout is None else target.timeout / 1000
             rules = self._rules.of(message.tenant)
             hosts = rules.callbacks

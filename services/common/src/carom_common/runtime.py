@@ -16,6 +16,7 @@ import uvloop
 from carom_common.adapters.store.store import Store, StoreUnavailable
 from carom_common.admin import Health
 from carom_common.contracts.sealing import Vault, parse_sealing_keys
+from carom_common.domain.clock import CLOCK
 from carom_common.domain.redaction import also_secret
 from carom_common.settings import Settings
 from carom_common.telemetry import metrics
@@ -126,13 +127,14 @@ async def measure_lag() -> None:
 
 
 async def watch(store: Store, health: Health) -> None:
-    """Beat for the event loop, and keep asking the store so that its state is known without traffic."""
+    """Beat for the event loop, and keep asking the store: its state is known without traffic, and so is its time."""
     last = ""
+    doubted = False
     while True:
         health.beat("event-loop")
         try:
             async with asyncio.timeout(5):
-                await store.probe()
+                jump = CLOCK.compare(await store.probe())
         except (StoreUnavailable, TimeoutError) as error:
             reason = str(error) or "no answer within 5 s"
             if reason != last:
@@ -140,6 +142,9 @@ async def watch(store: Store, health: Health) -> None:
             last = reason
         else:
             store.tally.tell()
+            if jump and not doubted:
+                log.warning("clock_doubted", seconds=jump / 1000)
+            doubted = bool(jump)
             if last:
                 log.info("store_back")
             last = ""

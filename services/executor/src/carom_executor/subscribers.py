@@ -144,7 +144,7 @@ class ExecuteSteps(FourSteps[ExecuteMessage, Settlement]):
             signer = self._signer(message.tenant)
             if signer is None:
                 return domain.UNSIGNABLE
-            headers |= signer.headers(message.job_id, int(time.time()), body or b"")
+            headers |= signer.headers(message.job_id, now_ms() // 1000, body or b"")
         marks.sent = len(body) if body is not None else 0
         request = OutboundRequest(
             job.method,

@@ -11,9 +11,9 @@ from contextvars import ContextVar
 
 from aiohttp import AddrInfoType
 from aiohttp.abc import AbstractResolver, ResolveResult
-from aiohttp.resolver import ThreadedResolver
 
 from carom_common.adapters.egress.errors import AddressRefused
+from carom_common.adapters.egress.resolver import PatientResolver
 from carom_common.adapters.egress.stopwatch import connecting
 from carom_common.domain.address_policy import AddressPolicy
 
@@ -37,7 +37,7 @@ class Guard(AbstractResolver):
 
     def __init__(self, policy: AddressPolicy, resolver: AbstractResolver | None = None) -> None:
         self._policy = policy
-        self._resolver = resolver or ThreadedResolver()
+        self._resolver = resolver or PatientResolver()
 
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC

@@ -56,19 +56,20 @@ class Store:
     def state(self) -> str:
         return "ok" if self._batcher.healthy else "not available"
 
-    async def probe(self) -> None:
-        """See whether Redis takes writes; only this makes the state "ok" again once it was not.
+    async def probe(self) -> int:
+        """See whether Redis takes writes; only this makes the state "ok" again once it was not. Gives its time, in ms.
 
         Whoever comes first leaves a mark, which lasts, and is never the same twice. Who has seen it, and then finds
         another, knows that Redis came back without what was in it.
         """
         probe, mark = ("SET", "carom:probe", "1", "PX", PROBE_KEPT_MS), ("SET", MARK_KEY, os.urandom(8), "NX")
-        *_, found = await self._batcher.run_all((probe, mark, ("GET", MARK_KEY)))
+        *_, found, (seconds, micros) = await self._batcher.run_all((probe, mark, ("GET", MARK_KEY), ("TIME",)))
         if self._mark and found != self._mark:
             metrics.store_emptied.inc()
             log.error("store_emptied")
         self._mark = found
         self._batcher.healthy = True
+        return int(seconds) * 1000 + int(micros) // 1000
 
     async def close(self) -> None:
         await self._batcher.close()

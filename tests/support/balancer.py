@@ -1,0 +1,98 @@
+"""A small TCP balancer in front of the replicas of intake, which sends nobody to one that is not ready."""
+
+import asyncio
+import contextlib
+import itertools
+from collections.abc import Sequence
+from types import TracebackType
+from typing import Self
+
+from tests.support.proxy import pipe
+from tests.support.witness import LoopThread
+
+from devstack.services import Service
+
+PROBE_SECONDS = 0.2
+PROBE_TIMEOUT = 1.0
+
+
+class Balancer:
+    """Each connection goes to the next replica that is ready; one that cannot be reached is passed over.
+
+    It does what a Service of Kubernetes does: who is withdrawn or not ready gets no new connections, and keeps the old.
+    """
+
+    def __init__(self, thread: LoopThread, replicas: Sequence[Service]) -> None:
+        self.url = ""
+        self._thread = thread
+        self._replicas = list(replicas)
+        self._ready = {service.name: True for service in replicas}
+        self._withdrawn: set[str] = set()
+        self._turns = itertools.count()
+        self._server: asyncio.Server | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def withdraw(self, service: Service) -> None:
+        """No new connections for it, whatever it says."""
+        self._withdrawn.add(service.name)
+
+    def restore(self, service: Service) -> None:
+        self._withdrawn.discard(service.name)
+
+    def __enter__(self) -> Self:
+        self._thread.run(self._start())
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        self._thread.run(self._stop())
+
+    async def _start(self) -> None:
+        self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0, backlog=1024)
+        self.url = f"http://127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
+        for service in self._replicas:
+            self._keep(asyncio.ensure_future(self._probe(service)))
+
+    async def _stop(self) -> None:
+        assert self._server is not None
+        self._server.close()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def _keep(self, task: asyncio.Task[None]) -> None:
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._keep(asyncio.ensure_future(self._serve(reader, writer)))
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        turn = next(self._turns) % len(self._replicas)
+        try:
+            for service in self._replicas[turn:] + self._replicas[:turn]:
+                if service.name in self._withdrawn or not self._ready[service.name]:
+                    continue
+                with contextlib.suppress(OSError):
+                    there, to = await asyncio.open_connection("127.0.0.1", service.port)
+                    await asyncio.gather(pipe(reader, to), pipe(there, writer))
+                    return
+        finally:
+            writer.close()
+
+    async def _probe(self, service: Service) -> None:
+        while True:
+            ready = False
+            with contextlib.suppress(OSError, TimeoutError):
+                async with asyncio.timeout(PROBE_TIMEOUT):
+                    ready = await _is_ready(service.admin_port)
+            self._ready[service.name] = ready
+            await asyncio.sleep(PROBE_SECONDS)
+
+
+async def _is_ready(port: int) -> bool:
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    try:
+        writer.write(b"GET /readyz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+        return (await reader.readline()).startswith(b"HTTP/1.1 200 ")
+    finally:
+        writer.close()
