@@ -21,6 +21,12 @@ class Verdict(NamedTuple):
     problems: list[str]
 
     @property
+    def kept(self) -> bool:
+        """Whether every job came to its right end, was called back, and was called again for a known cause only."""
+        a = self.audit
+        return not (a.lost or a.wrong or a.missing or a.unexplained)
+
+    @property
     def line(self) -> str:
         a = self.audit
         return (
