@@ -94,15 +94,17 @@ def test_a_caller_reaches_public_addresses_only(
         )
 
 
-def test_intake_reaches_broker_and_store_only(carom: Release, world: World, port: str, private: list[str]) -> None:
+def test_intake_reaches_broker_store_and_collector_only(
+    carom: Release, world: World, port: str, private: list[str]
+) -> None:
     [executor, *_] = carom.pods("executor")
     [rabbitmq], [redis] = carom.pods("rabbitmq"), carom.pods("redis")
     for pod in carom.pods("intake"):
         assert_reaches(
             carom.kube,
             pod,
-            [address_of(rabbitmq, 5672), address_of(redis, 6379)],
-            [f"{world.address}:{port}", *private, address_of(executor, 8081), *api_server(pod)],
+            [address_of(rabbitmq, 5672), address_of(redis, 6379), f"{world.address}:{port}"],
+            [*private, address_of(executor, 8081), *api_server(pod)],
         )
 
 
