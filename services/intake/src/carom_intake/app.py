@@ -73,6 +73,9 @@ from carom_intake.tenancy import Tenancy
 from carom_intake.waiting import Waiting
 
 SWEEP_SECONDS = 30.0
+KEEP_ALIVE_SECONDS = 100
+"""Longer than proxies keep an idle connection (Traefik 90 s, nginx 60 s): who closes first while the other sends a POST
+makes a 502 of it."""
 FIRST_CONTACT_SECONDS = 5.0
 """How long a new replica is not ready while broker or store are not there yet: others may have them."""
 
@@ -202,6 +205,7 @@ async def serve(settings: IntakeSettings, stop: asyncio.Event) -> None:
         http=bounded(settings.head_timeout, settings.body_timeout),
         server_header=False,
         proxy_headers=False,
+        timeout_keep_alive=KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=int(settings.shutdown_timeout) or 1,
     )
     api = EmbeddedServer(config)
