@@ -294,6 +294,20 @@ async def test_many_dead_hosts_do_not_starve_a_healthy_one(own: Api, pair: Stack
         assert (await own.http.post("/api/jobs/cancel", json={"labels": {"crowd": "yes"}})).status_code == 202
 
 
+async def test_a_quick_host_that_hangs_keeps_no_others_waiting(own: Api, place: Target) -> None:
+    """What waits for it begins in a moment, as long as it goes on: then it is held as for any other host."""
+    async with Crowd(0.005) as crowd:
+        await all_completed(own, await submit_many(own, place.endpoint(respond(200)).url, 1))
+        await all_completed(own, await submit_many(own, crowd.url, 300))
+        await asyncio.sleep(2)  # until intake knows that both have answered, and sends no job of theirs round
+        crowd.seconds = 60
+        # More than both executors take from their queue at once.
+        stuck = [job for _ in range(2) for job in await submit_many(own, crowd.url, 1000, ttl=20_000)]
+        [other] = await submit_many(own, place.endpoint(respond(200)).url, 1)
+        await all_completed(own, [other], within=12)
+        await own.wait_for_status(stuck[-1], "expired", within=40)
+
+
 async def test_rules_are_set_shown_and_dropped(own: Api) -> None:
     host = "api.example:8443"
     shown = (await own.http.get(f"/api/destinations/{host}")).json()

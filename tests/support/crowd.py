@@ -13,7 +13,8 @@ class Crowd(LoopbackServer):
         super().__init__(port)
         self.now = self.most = self.calls = 0
         self.begun: list[float] = []
-        self._seconds = seconds
+        self.seconds = seconds
+        """Of every call that begins from now on."""
 
     @property
     def url(self) -> str:
@@ -30,7 +31,7 @@ class Crowd(LoopbackServer):
         self.most = max(self.most, self.now)
         self.begun.append(time.monotonic())
         try:
-            await asyncio.sleep(self._seconds)
+            await asyncio.sleep(self.seconds)
         finally:
             self.now -= 1
         self.calls += 1

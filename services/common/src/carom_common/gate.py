@@ -27,8 +27,10 @@ SLOW_STORE_SECONDS = 10.0
 TICK_SECONDS = 0.1
 MIN_PUT_BACK, PUT_BACK_LESS = 8, 8
 """How many of too many are held in a tick: so many at least, and so many fewer for each call that ended."""
-QUICK_STEP_SECONDS, SOON_SECONDS, QUICK_PUT_BACK_SHARE = 0.02, 3.0, 8
-"""A host rid of a call each 20 ms: what begins within 3 s stays; of the rest one is held for 8 calls that end."""
+QUICK_STEP_SECONDS, SOON_SECONDS = 0.02, 3.0
+"""Of a host that is rid of a call each 20 ms what begins within 3 s stays."""
+QUICK_PUT_BACK, ENDED_A_PUT_BACK = 2, 8
+"""How many of the rest are held in a tick: so many, and one more for each 8 calls that ended."""
 TOKENS_KEPT_SECONDS = 1.0
 TELL_SECONDS = 60.0
 LONGEST_UNPROVEN_SECONDS = 100.0
@@ -119,6 +121,7 @@ class Gate(Generic[W]):
         host, now = given.host, self._loop.time()
         host.running -= 1
         host.ended += 1
+        host.ended_at = now
         self._bulkhead.leave(given.standing, now)
         self._judge(host, given, answered, now)
         if host.yielding:
@@ -264,9 +267,10 @@ class Gate(Generic[W]):
     def _overdue(self, host: Host[W], reason: WaitReason, now: float) -> list[W]:
         """What has waited too long, or is more than a fair part of the room; the newest of the latter."""
         waiting, due = host.waiting, []
-        closed = reason == "circuit-open" and host.circuit.rest(now) > WAIT_SECONDS
-        if reason == "concurrency" and (step := host.step()) is not None and step <= QUICK_STEP_SECONDS:
+        step = host.step()
+        if reason == "concurrency" and step and step <= QUICK_STEP_SECONDS and now - host.ended_at <= WAIT_SECONDS:
             return self._more_than_soon(host, step)
+        closed = reason == "circuit-open" and host.circuit.rest(now) > WAIT_SECONDS
         # Without a refusal it is the store that is slow: to hold would take it even longer.
         patience = WAIT_SECONDS if host.refused or reason != "concurrency" else SLOW_STORE_SECONDS
         while waiting and (closed or waiting[0][0] <= now - patience):
@@ -284,12 +288,12 @@ class Gate(Generic[W]):
         return due
 
     def _more_than_soon(self, host: Host[W], step: float) -> list[W]:
-        """Of a host that is rid of its calls quickly: the newest that would not begin soon, and few of those.
+        """Of a host that is rid of its calls quickly, now too: the newest that would not begin soon, a few of them.
 
         What waits begins in a moment, and each that is put back is replaced by the next of the same backlog.
         """
         later = len(host.waiting) - int(SOON_SECONDS / step)
-        most = MIN_PUT_BACK // 4 + host.ended // QUICK_PUT_BACK_SHARE
+        most = QUICK_PUT_BACK + host.ended // ENDED_A_PUT_BACK
         host.ended = 0
         return [host.waiting.pop()[1] for _ in range(min(later, most))]
 

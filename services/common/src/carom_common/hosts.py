@@ -26,6 +26,7 @@ class Host(Generic[W]):
         "asking",
         "circuit",
         "ended",
+        "ended_at",
         "granted",
         "granted_until",
         "lent_at",
@@ -60,6 +61,8 @@ class Host(Generic[W]):
         self.peak = 0
         self.ended = 0
         """Calls that ended since the last tick."""
+        self.ended_at = 0.0
+        """When the last one did."""
         self.seconds = 0.0
         """Mean duration of a call; 0 while unknown."""
         self.granted = 0
