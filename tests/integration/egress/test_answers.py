@@ -141,6 +141,19 @@ async def test_a_compression_bomb_costs_no_memory() -> None:
         assert peak < 2_000_000
 
 
+async def test_a_flood_of_responses_before_the_response_ends_the_call() -> None:
+    """aiohttp keeps all that nobody has taken yet, however many come."""
+
+    async def flood(_: bytes, writer: asyncio.StreamWriter) -> None:
+        while True:
+            writer.write(b"HTTP/1.1 100 Continue\r\n\r\n" * 100)
+            await writer.drain()
+
+    async with listening(b"HTTP/1.1 100 Continue\r\n\r\n" * 3 + OK, flood) as server, egress("127.0.0.0/8") as client:
+        assert (await get(client, server.url)).body == b"ok"
+        assert (await failure(client, server.url)).reason == "protocol"
+
+
 async def test_header_bytes_that_are_not_utf8_become_latin1() -> None:
     """Lone surrogates, which aiohttp makes of them, could not be written as JSON."""
     head = b"HTTP/1.1 200 OK\r\nX-A: caf\xe9\r\nX-B: caf\xc3\xa9\r\nContent-Length: 0\r\n\r\n"

@@ -12,15 +12,28 @@ from typing import Any
 import aiohttp
 from aiohttp.client_proto import ResponseHandler
 from aiohttp.connector import Connection
+from aiohttp.http_exceptions import HttpProcessingError
 
 from carom_common.adapters.egress.stopwatch import Stopwatch, connecting, shown_address
 from carom_common.adapters.egress.tunnel import Tunnel
 
+MAX_UNREAD_RESPONSES = 64
+
 
 class _Protocol(ResponseHandler):
-    """Knows to where its connection leads."""
+    """Knows to where its connection leads, and when to end it.
+
+    aiohttp reads on without bound while responses come that nobody has taken yet, such as a flood of `100 Continue`: it
+    takes 70 MB a second.
+    """
 
     peer: str | None = None
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        if len(self) > MAX_UNREAD_RESPONSES and self.transport is not None:
+            self.transport.abort()
+            self.set_exception(HttpProcessingError(message="too many responses at once"))
 
 
 class WatchedConnector(aiohttp.TCPConnector):
