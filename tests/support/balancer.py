@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from types import TracebackType
 from typing import Self
 
+from tests.support.connections import Connections
 from tests.support.proxy import pipe
 from tests.support.witness import LoopThread
 
@@ -29,8 +30,7 @@ class Balancer:
         self._ready = {service.name: True for service in replicas}
         self._withdrawn: set[str] = set()
         self._turns = itertools.count()
-        self._server: asyncio.Server | None = None
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._connections = Connections(self._serve)
 
     def withdraw(self, service: Service) -> None:
         """No new connections for it, whatever it says."""
@@ -47,24 +47,12 @@ class Balancer:
         self._thread.run(self._stop())
 
     async def _start(self) -> None:
-        self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0, backlog=1024)
-        self.url = f"http://127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
+        self.url = f"http://127.0.0.1:{await self._connections.listen()}"
         for service in self._replicas:
-            self._keep(asyncio.ensure_future(self._probe(service)))
+            self._connections.keep(self._probe(service))
 
     async def _stop(self) -> None:
-        assert self._server is not None
-        self._server.close()
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-
-    def _keep(self, task: asyncio.Task[None]) -> None:
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-
-    def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._keep(asyncio.ensure_future(self._serve(reader, writer)))
+        await self._connections.close()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         turn = next(self._turns) % len(self._replicas)

@@ -15,6 +15,7 @@ from collections.abc import Awaitable, Callable
 from types import TracebackType
 from typing import Literal, NamedTuple, Self
 
+from tests.support.connections import Connections
 from tests.support.witness import LoopThread
 
 Speak = Callable[[str, asyncio.StreamWriter], Awaitable[None]]
@@ -172,8 +173,7 @@ class Hostile:
         """Connections by way."""
         self._thread = thread
         self._port = 0
-        self._server: asyncio.Server | None = None
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._connections = Connections(self._serve)
         self._full: list[socket.socket] = []
 
     def url(self, way: Way) -> str:
@@ -205,20 +205,10 @@ class Hostile:
             held.close()
 
     async def _start(self) -> None:
-        self._server = await asyncio.start_server(self._accept, "0.0.0.0", 0, backlog=1024)
-        self._port = int(self._server.sockets[0].getsockname()[1])
+        self._port = await self._connections.listen("0.0.0.0")
 
     async def _stop(self) -> None:
-        assert self._server is not None
-        self._server.close()
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-
-    def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.ensure_future(self._serve(reader, writer))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        await self._connections.close()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         host = writer.get_extra_info("sockname")[0]

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import NamedTuple, Self, TypeVar
 
+from tests.support.connections import Connections
 from tests.support.witness import LoopThread
 
 Address = tuple[str, int]
@@ -65,9 +66,8 @@ class Link:
         self.flowing.set()
         self._seed = seed
         self._numbers = itertools.count()
-        self._server: asyncio.Server | None = None
+        self._connections = Connections(self._serve)
         self._open: set[_Connection] = set()
-        self._tasks: set[asyncio.Task[None]] = set()
 
     @property
     def address(self) -> str:
@@ -114,22 +114,12 @@ class Link:
         self._thread.run(self._stop())
 
     async def _start(self) -> None:
-        self._server = await asyncio.start_server(self._accept, self.host, self.port, backlog=1024)
-        self.port = int(self._server.sockets[0].getsockname()[1])
+        self.port = await self._connections.listen(self.host, self.port)
 
     async def _stop(self) -> None:
-        assert self._server is not None
-        self._server.close()
         for connection in self._open:
             connection.reset()
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-
-    def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.ensure_future(self._serve(reader, writer))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        await self._connections.close()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.opened += 1

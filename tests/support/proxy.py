@@ -4,6 +4,8 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+from tests.support.connections import Connections
+
 
 class ConnectProxy:
     """Answers CONNECT with a tunnel, or with what `answer` says instead. `asked` has each head."""
@@ -13,7 +15,6 @@ class ConnectProxy:
         self.port = 0
         self._answer = answer
         self._silent = silent
-        self._tasks: set[asyncio.Task[None]] = set()
 
     @property
     def targets(self) -> list[str]:
@@ -38,27 +39,16 @@ class ConnectProxy:
         finally:
             writer.close()
 
-    def accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.ensure_future(self.serve(reader, writer))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-
-    async def stop(self) -> None:
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-
 
 @asynccontextmanager
 async def proxying(answer: bytes | None = None, *, silent: bool = False) -> AsyncIterator[ConnectProxy]:
     proxy = ConnectProxy(answer, silent)
-    listener = await asyncio.start_server(proxy.accept, "127.0.0.1", 0)
-    proxy.port = listener.sockets[0].getsockname()[1]
+    connections = Connections(proxy.serve)
+    proxy.port = await connections.listen()
     try:
         yield proxy
     finally:
-        listener.close()
-        await proxy.stop()
+        await connections.close()
 
 
 async def pipe(source: asyncio.StreamReader, to: asyncio.StreamWriter) -> None:
