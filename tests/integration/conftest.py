@@ -8,7 +8,7 @@ import pytest
 from redis import Redis as Client
 from tests.support import acl
 from tests.support.broker import Broker
-from tests.support.client import Api
+from tests.support.client import Api, connected
 from tests.support.logs import Logs
 from tests.support.target import Target
 
@@ -68,6 +68,15 @@ def stack(servers: Servers, logs: Logs) -> Iterator[Stack]:
 @pytest.fixture(scope="session")
 async def api(stack: Stack) -> AsyncIterator[Api]:
     client = Api(stack.api)
+    yield client
+    await client.aclose()
+
+
+@pytest.fixture(scope="module")
+async def own_api(own_stack: Stack) -> AsyncIterator[Api]:
+    """Of the `own_stack` that a module has."""
+    await connected(own_stack.intake)
+    client = Api(own_stack.api)
     yield client
     await client.aclose()
 

@@ -69,14 +69,6 @@ def own_stack(store: Redis, servers: Servers) -> Iterator[Stack]:
 
 
 @pytest.fixture(scope="module")
-async def own_api(own_stack: Stack) -> AsyncIterator[Api]:
-    await connected(own_stack.intake)
-    client = Api(own_stack.api)
-    yield client
-    await client.aclose()
-
-
-@pytest.fixture(scope="module")
 def fsck(store: Redis, servers: Servers, own_stack: Stack) -> Fsck:
     """With no more rights than k8s/rabbitmq and k8s/redis give it."""
     user, ctl = "carom-fsck", servers.rabbitmq.ctl

@@ -82,13 +82,6 @@ def own_stack(url: Callable[[str], str], servers: Servers) -> Iterator[Stack]:
 
 
 @pytest.fixture(scope="module")
-async def own_api(own_stack: Stack) -> AsyncIterator[Api]:
-    client = Api(own_stack.api)
-    yield client
-    await client.aclose()
-
-
-@pytest.fixture(scope="module")
 async def admin(own_stack: Stack, url: Callable[[str], str]) -> AsyncIterator[Broker]:
     client = await Broker.connect(url("guest"))
     yield client

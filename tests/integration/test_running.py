@@ -308,13 +308,6 @@ def own_stack(own_servers: Servers) -> Iterator[Stack]:
         yield stack
 
 
-@pytest.fixture(scope="module")
-async def own_api(own_stack: Stack) -> AsyncIterator[Api]:
-    client = Api(own_stack.api)
-    yield client
-    await client.aclose()
-
-
 @pytest.mark.parametrize("kind", ["executor", "callback"])
 async def test_what_does_not_finish_is_handed_back(own_stack: Stack, own_api: Api, target: Target, kind: str) -> None:
     """A call longer than CAROM_SHUTDOWN_TIMEOUT: exit 0 all the same, and another replica starts the same attempt

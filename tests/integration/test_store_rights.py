@@ -11,7 +11,7 @@ import redis.asyncio
 from redis.exceptions import NoPermissionError
 from tests.integration.conftest import ENV, Servers
 from tests.support import acl
-from tests.support.client import Api, connected
+from tests.support.client import Api
 from tests.support.logs import Logs
 from tests.support.target import Target, respond
 from tests.support.waiting import eventually
@@ -56,14 +56,6 @@ def own_stack(url: Callable[[str], str], servers: Servers, own_logs: Logs) -> It
         service_env={kind: {"REDIS_URL": url(f"carom-{kind}")} for kind in KINDS},
     ) as stack:
         yield stack
-
-
-@pytest.fixture(scope="module")
-async def own_api(own_stack: Stack) -> AsyncIterator[Api]:
-    await connected(own_stack.intake)
-    client = Api(own_stack.api)
-    yield client
-    await client.aclose()
 
 
 @pytest.fixture(scope="module")

@@ -4,14 +4,14 @@ import shutil
 import socket
 import subprocess
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 import httpx
 import pytest
 from tests.integration.conftest import ENV
-from tests.support.client import Api, connected
+from tests.support.client import Api
 from tests.support.logs import Logs
 from tests.support.target import Target, respond
 from tests.support.waiting import eventually
@@ -61,14 +61,6 @@ def own_stack(secured: Secured, tmp_path_factory: pytest.TempPathFactory) -> Ite
     log = tmp_path_factory.mktemp("tls-services")
     with Stack(secured.rabbitmq.url, secured.redis.url, log=log, env=ENV | secured.env()) as stack:
         yield stack
-
-
-@pytest.fixture(scope="module")
-async def own_api(own_stack: Stack) -> AsyncIterator[Api]:
-    await connected(own_stack.intake)
-    client = Api(own_stack.api)
-    yield client
-    await client.aclose()
 
 
 async def test_a_job_goes_through_with_retries_and_its_events(own_api: Api, target: Target) -> None:
