@@ -22,8 +22,8 @@ from carom_common.expiry import watch_certificates
 from carom_common.gate import Gate
 from carom_common.in_hand import deliveries, destinations, jobs
 from carom_common.passes import Place
-from carom_common.runtime import background, listen, measure_lag, process_token, vault_of, watch
-from carom_common.settings import Settings, broker_tls, rule_book, store_tls
+from carom_common.runtime import background, listen, measure_lag, process_token, store_of, vault_of, watch
+from carom_common.settings import Settings, broker_tls, rule_book
 from carom_common.telemetry import metrics
 from carom_common.telemetry.logging import get_logger
 from carom_common.work import M, Steps, Work
@@ -59,13 +59,7 @@ async def consume_until(
 ) -> None:
     """Consume until `stop` is set, then drain within the shutdown timeout. `loops` run beside that."""
     url = settings.rabbitmq_url.get_secret_value()
-    store = Store(
-        settings.redis_url.get_secret_value(),
-        settings.retention,
-        settings.dead_retention,
-        store_tls(settings),
-        vault_of(settings),
-    )
+    store = store_of(settings, vault_of(settings))
     tls = broker_tls(settings)
     topology = Topology(url, ours=settings.declare_topology, tls=tls)
     publisher = Publisher(url, f"carom-{name}", topology.declare, tls)

@@ -18,7 +18,7 @@ from carom_common.admin import Health
 from carom_common.contracts.sealing import Vault, parse_sealing_keys
 from carom_common.domain.clock import CLOCK
 from carom_common.domain.redaction import also_secret
-from carom_common.settings import Settings
+from carom_common.settings import Settings, store_tls
 from carom_common.telemetry import metrics
 from carom_common.telemetry.logging import configure_logging, get_logger
 from carom_common.telemetry.metrics import Service
@@ -30,9 +30,19 @@ BACKLOG = 4096
 log = get_logger()
 
 
+def store_of(settings: Settings, vault: Vault) -> Store:
+    url = settings.redis_url.get_secret_value()
+    return Store(url, settings.retention, settings.dead_retention, store_tls(settings), vault)
+
+
+def vault_in(settings: Settings) -> Vault:
+    """What seals jobs and responses at rest."""
+    return Vault(parse_sealing_keys(settings.encryption_keys.get_secret_value()))
+
+
 def vault_of(settings: Settings) -> Vault:
-    """What seals jobs and responses at rest; told loudly where nothing does."""
-    vault = Vault(parse_sealing_keys(settings.encryption_keys.get_secret_value()))
+    """The same for a service; told loudly where nothing is sealed."""
+    vault = vault_in(settings)
     metrics.encryption.set(vault.seals)
     if not vault.seals:
         reason = "CAROM_ENCRYPTION_KEYS is empty: RabbitMQ and Redis keep payloads, headers and responses in clear"

@@ -29,7 +29,7 @@ from carom_common.control import Control
 from carom_common.debug import Debug, Parts, connections
 from carom_common.egress_settings import outbound_of
 from carom_common.expiry import watch_certificates
-from carom_common.runtime import background, listen, measure_lag, process_token, vault_of, watch
+from carom_common.runtime import background, listen, measure_lag, process_token, store_of, vault_of, watch
 from carom_common.settings import broker_tls, rule_book, store_tls
 from carom_common.signing import SigningKeys
 from carom_common.telemetry import metrics
@@ -177,13 +177,7 @@ def wire(settings: IntakeSettings, store: Store, publisher: Publisher, tracer: T
 async def serve(settings: IntakeSettings, stop: asyncio.Event) -> None:
     """Serve the API until `stop` is set, then finish the requests under way."""
     url = settings.rabbitmq_url.get_secret_value()
-    store = Store(
-        settings.redis_url.get_secret_value(),
-        settings.retention,
-        settings.dead_retention,
-        store_tls(settings),
-        vault_of(settings),
-    )
+    store = store_of(settings, vault_of(settings))
     tls = broker_tls(settings)
     topology = Topology(url, ours=settings.declare_topology, tls=tls)
     publisher = Publisher(url, "carom-intake", topology.declare, tls)

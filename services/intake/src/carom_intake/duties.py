@@ -53,9 +53,7 @@ async def lead(batcher: Batcher, name: str, token: str, duty: Callable[[], Await
                 led.set(0)
                 log.warning("duty_lost", duty=name)
     finally:
-        with contextlib.suppress(StoreUnavailable, TimeoutError):
-            async with asyncio.timeout(1):
-                await lease.give_up()
+        await _give_up(lease)
 
 
 @asynccontextmanager
@@ -64,8 +62,8 @@ async def holding(batcher: Batcher, name: str, token: str, wait: float) -> Async
 
     `wait`: for how many seconds to wait for another process to end. Raises StoreUnavailable.
     """
-    lease, ends = DutyLease(batcher, name, token), time.monotonic() + wait
-    taken_at = time.monotonic()
+    lease, taken_at = DutyLease(batcher, name, token), time.monotonic()
+    ends = taken_at + wait
     while not await lease.take():
         if time.monotonic() > ends:
             raise DutyTaken(f"another process does this already ({name})")
@@ -81,9 +79,7 @@ async def holding(batcher: Batcher, name: str, token: str, wait: float) -> Async
             raise DutyTaken(f"the lease was lost ({name})") from None
         raise group.exceptions[0] from None
     finally:
-        with contextlib.suppress(StoreUnavailable, TimeoutError):
-            async with asyncio.timeout(1):
-                await lease.give_up()
+        await _give_up(lease)
 
 
 async def _take(lease: DutyLease) -> bool:
@@ -91,6 +87,13 @@ async def _take(lease: DutyLease) -> bool:
         return await lease.take()
     except StoreUnavailable:
         return False
+
+
+async def _give_up(lease: DutyLease) -> None:
+    """So that others need not wait until it runs out."""
+    with contextlib.suppress(StoreUnavailable, TimeoutError):
+        async with asyncio.timeout(1):
+            await lease.give_up()
 
 
 async def _keep(lease: DutyLease, taken_at: float) -> None:

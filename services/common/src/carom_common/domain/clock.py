@@ -9,8 +9,6 @@ _RFC3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d{1,9})?([Zz]|[+-]
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MS = timedelta(milliseconds=1)
-
-
 _NS_PER_MS = 1_000_000
 SUDDEN_MS = 1000
 """By how much the wall clock must go wrong at once to be doubted."""

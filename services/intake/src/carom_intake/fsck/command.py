@@ -14,11 +14,9 @@ from carom_common.adapters.store.batch import StoreUnavailable
 from carom_common.adapters.store.control import ControlStore
 from carom_common.adapters.store.inventory import Checked, Inventory
 from carom_common.adapters.store.revival import Revival
-from carom_common.adapters.store.store import Store
 from carom_common.adapters.store.survey import Survey
-from carom_common.contracts.sealing import Vault, parse_sealing_keys
-from carom_common.runtime import process_token
-from carom_common.settings import Settings, broker_tls, load_settings, store_tls
+from carom_common.runtime import process_token, store_of, vault_in
+from carom_common.settings import Settings, broker_tls, load_settings
 from carom_common.telemetry.logging import configure_logging, get_logger
 from carom_common.tls import TlsError
 from carom_intake.duties import DutyTaken, holding
@@ -79,9 +77,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 async def _check(settings: Settings, options: Options, report: Report, ends: float) -> None:
     url, tls = settings.rabbitmq_url.get_secret_value(), broker_tls(settings)
-    vault = Vault(parse_sealing_keys(settings.encryption_keys.get_secret_value()))
-    kept = (settings.retention, settings.dead_retention)
-    store = Store(settings.redis_url.get_secret_value(), *kept, store_tls(settings), vault)
+    vault = vault_in(settings)
+    store = store_of(settings, vault)
     publisher = Publisher(url, "carom-fsck", _declare_nothing, tls)
     publishing = asyncio.create_task(publisher.run())
     survey, batcher = Survey(store.batcher), store.batcher
@@ -93,7 +90,14 @@ async def _check(settings: Settings, options: Options, report: Report, ends: flo
                 control = ControlStore(batcher)
                 inventory = Inventory(batcher)
                 rounds = Rounds(survey, inventory, control, publisher, looking, ends)
-                await Check(survey, rounds, Acts(batcher, *kept), publisher, report, options).run()
+                await Check(
+                    survey,
+                    rounds,
+                    Acts(batcher, settings.retention, settings.dead_retention),
+                    publisher,
+                    report,
+                    options,
+                ).run()
                 revival = Revival(batcher, settings.dead_retention)
                 await Letters(looking, survey, revival, vault, report).look(always=options.dead_letters)
             if report.complete:
