@@ -24,6 +24,8 @@ from carom_common.telemetry.logging import configure_logging, get_logger
 from carom_common.telemetry.metrics import Service
 
 WATCH_SECONDS = 1.0
+TELL_AGAIN_SECONDS = 30.0
+"""How long why the store is away stays told: where a reset overtakes an alert of TLS it is another at each look."""
 LAG_SECONDS = 0.25
 BACKLOG = 4096
 
@@ -138,7 +140,7 @@ async def measure_lag() -> None:
 
 async def watch(store: Store, health: Health) -> None:
     """Beat for the event loop, and keep asking the store: its state is known without traffic, and so is its time."""
-    last = ""
+    last, tell_again = "", 0.0
     doubted = False
     while True:
         health.beat("event-loop")
@@ -147,9 +149,9 @@ async def watch(store: Store, health: Health) -> None:
                 jump = CLOCK.compare(await store.probe())
         except (StoreUnavailable, TimeoutError) as error:
             reason = str(error) or "no answer within 5 s"
-            if reason != last:
+            if reason != last and time.monotonic() >= tell_again:
                 log.warning("store_away", reason=reason)
-            last = reason
+                last, tell_again = reason, time.monotonic() + TELL_AGAIN_SECONDS
         else:
             store.tally.tell()
             if jump and not doubted:
@@ -157,5 +159,5 @@ async def watch(store: Store, health: Health) -> None:
             doubted = bool(jump)
             if last:
                 log.info("store_back")
-            last = ""
+            last, tell_again = "", 0.0
         await asyncio.sleep(WATCH_SECONDS)
