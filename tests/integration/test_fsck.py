@@ -72,7 +72,7 @@ def own_stack(store: Redis, servers: Servers) -> Iterator[Stack]:
 def fsck(store: Redis, servers: Servers, own_stack: Stack) -> Fsck:
     """With no more rights than k8s/rabbitmq and k8s/redis give it."""
     user, ctl = "carom-fsck", servers.rabbitmq.ctl
-    ctl("add_user", user, rights.password(user))
+    rights.declare_users(servers.rabbitmq, servers.directory)
     ctl("set_permissions", "--vhost", VHOST, user, *rights.rights()[user])
     url = f"amqp://{user}:{rights.password(user)}@127.0.0.1:{servers.rabbitmq.port}/{VHOST}"
     return Fsck({"RABBITMQ_URL": url, "REDIS_URL": acl.url(store.url, "carom-intake")})

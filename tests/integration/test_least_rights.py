@@ -45,9 +45,7 @@ FAST = {"retryDelay": 100, "retry": {"strategy": "fixed"}}
 @pytest.fixture(scope="module")
 def url(servers: Servers) -> Callable[[str], str]:
     """The broker's URL for a user, once users, rights, policies and topology are there as in production."""
-    file = servers.directory / "definitions.json"
-    file.write_text(rights.definitions())
-    servers.rabbitmq.ctl("import_definitions", str(file))
+    rights.declare_users(servers.rabbitmq, servers.directory)
     servers.rabbitmq.ctl("set_permissions", "--vhost", VHOST, "guest", ".*", ".*", ".*")
 
     def of(user: str) -> str:

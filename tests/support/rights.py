@@ -8,6 +8,8 @@ from typing import Any, NamedTuple
 
 import yaml
 
+from devstack.servers import RabbitMQ
+
 ROOT = Path(__file__).resolve().parents[2]
 FOLDER = ROOT / "k8s/rabbitmq"
 
@@ -33,6 +35,13 @@ def rights() -> dict[str, Rights]:
 
 def password(user: str) -> str:
     return f"password-of-{user}"
+
+
+def declare_users(rabbitmq: RabbitMQ, directory: Path) -> None:
+    """Make the users, and the virtual host with its policies, where they are not there yet."""
+    file = directory / "definitions.json"
+    file.write_text(definitions())
+    rabbitmq.ctl("import_definitions", str(file))
 
 
 def definitions() -> str:
