@@ -4,6 +4,7 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 
+from bench.report import percentile
 from tests.support.load import Load, Submission
 from tests.support.witness import Witness
 
@@ -29,11 +30,6 @@ def latencies(submissions: Sequence[Submission], witness: Witness) -> list[float
     ]
 
 
-def percentile(values: Sequence[float], share: float) -> float:
-    """Of a list that is not sorted; 0 of none."""
-    return sorted(values)[min(len(values) - 1, int(share * len(values)))] if values else 0.0
-
-
 class Recovery:
     """Made while all is well, which says what is normal; `last` is how the last second was that was not."""
 
@@ -41,7 +37,7 @@ class Recovery:
         self._load = load
         self._least = OF_THE_RATE * WINDOW * len(load.submissions) / seconds
         self.last = ""
-        baseline = percentile(latencies(load.submissions, load.witness), 0.95)
+        baseline = percentile(latencies(load.submissions, load.witness), 95) or 0.0
         self.normal = max(AT_LEAST, SLOWER * baseline) if baseline < float("inf") else AT_LEAST
 
     def wait(self, ended: float, seconds: float) -> float | None:
@@ -69,7 +65,7 @@ class Recovery:
         return sent
 
     def _is_normal(self, window: Sequence[Submission]) -> bool:
-        slow = percentile(latencies(window, self._load.witness), 0.95)
+        slow = percentile(latencies(window, self._load.witness), 95) or 0.0
         refused = Counter(each.answer for each in window if each.answer != "202")
         self.last = f"{len(window)} sent, refused {dict(refused)}, p95 {slow:.2f} s; normal are {self.normal:.2f} s"
         return len(window) >= self._least and not refused and slow <= self.normal
