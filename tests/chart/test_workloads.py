@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 import yaml
 from tests.support import helm
+from tests.support.fsck import Fsck
 
 from carom_callback.settings import CallbackSettings
 from carom_common import topology
@@ -359,22 +360,17 @@ def test_fsck_runs_from_time_to_time_one_at_a_time(minimal: helm.Manifests) -> N
     assert container["envFrom"] == minimal.container("intake")["envFrom"]
 
 
-def test_fsck_understands_the_arguments_that_the_chart_gives(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+async def test_fsck_understands_the_arguments_that_the_chart_gives() -> None:
     """All of them, up to a server that is not there."""
-    from carom_intake.fsck.command import main
-
     values = {"fsck": {"repair": False, "deep": True, "waitSeconds": 7, "schedule": "7 * * * *"}}
     manifests = helm.render(helm.merged(helm.MINIMAL, values))
     assert manifests.get("CronJob", "carom-fsck")["spec"]["schedule"] == "7 * * * *"
     name, *arguments = fsck_pod(manifests)["containers"][0]["args"]
     assert (name, arguments) == ("fsck", ["--json", "--dry-run", "--wait=7", "--deep"])
-    monkeypatch.setenv("REDIS_URL", "redis://127.0.0.1:1/0")
-    with pytest.raises(SystemExit) as ended:
-        main(arguments)
-    assert ended.value.code == 2
-    assert '"repair":false' in capsys.readouterr().out
+    process = await Fsck({"REDIS_URL": "redis://127.0.0.1:1/0"}).start(*arguments)
+    out, _ = await process.communicate()
+    assert process.returncode == 2
+    assert b'"repair":false' in out
 
 
 def test_fsck_has_a_broker_user_of_its_own_and_intakes_rights_in_the_store() -> None:
