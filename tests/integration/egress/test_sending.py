@@ -1,11 +1,12 @@
 """What the egress sends."""
 
+import asyncio
 from pathlib import Path
 
 import pytest
-from tests.support.egress import egress, failure, get, listening, response
+from tests.support.egress import OK, egress, failure, get, listening, response
 
-from carom_common.adapters.egress import OutboundRequest
+from carom_common.adapters.egress import EgressError, OutboundRequest
 
 
 async def test_the_request_carries_only_what_the_caller_gave() -> None:
@@ -41,9 +42,31 @@ async def test_the_caller_cannot_set_the_framing() -> None:
         assert not any(word in head for word in (b"chunked", b"upgrade"))
 
 
-async def test_a_header_with_a_line_break_is_not_sent() -> None:
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"X": "a\r\nY: b"},
+        {"X": "a\rb"},
+        {"X": "a\0b"},
+        {"X: a\r\nY": "b"},
+        {"Content-Length: 0\r\nX": "b"},
+        {"Content-Length: 0": "b"},
+        {"X ": "b"},
+        {"": "b"},
+        {"Host": "a\nX: b"},
+    ],
+)
+async def test_a_header_that_would_be_read_as_something_else_is_not_sent(headers: dict[str, str]) -> None:
     async with listening() as server, egress("127.0.0.0/8") as client:
-        error = await failure(client, server.url, headers={"X": "a\r\nY: b"})
+        error = await failure(client, server.url, headers=headers)
+        assert error.reason == "protocol"
+        assert server.requests == []
+
+
+@pytest.mark.parametrize("method", ["GET / HTTP/1.1\r\nX:", "G T", ""])
+async def test_a_method_that_would_be_read_as_something_else_is_not_sent(method: str) -> None:
+    async with listening() as server, egress("127.0.0.0/8") as client:
+        error = await failure(client, server.url, method=method)
         assert error.reason == "protocol"
         assert server.requests == []
 
@@ -80,3 +103,49 @@ async def test_a_connection_is_used_again() -> None:
         for _ in range(5):
             await client.send(OutboundRequest("POST", server.url, {}, b"x", 5))
         assert server.connections == 1
+
+
+async def leave(_: bytes, writer: asyncio.StreamWriter) -> None:
+    writer.close()
+
+
+@pytest.mark.parametrize(("method", "repeated"), [("PUT", True), ("POST", False)])
+async def test_over_a_used_connection_that_was_closed_only_an_idempotent_request_goes_out_again(
+    method: str, repeated: bool
+) -> None:
+    async with listening(OK, leave, OK) as server, egress("127.0.0.0/8") as client:
+        await get(client, server.url)
+        second = OutboundRequest(method, server.url, {}, b"x", 5)
+        if repeated:
+            assert (await client.send(second)).status == 200
+        else:
+            with pytest.raises(EgressError, match="closed the connection without a response"):
+                await client.send(second)
+        assert len(server.requests) == 2 + repeated
+
+
+async def test_over_a_new_connection_nothing_goes_out_again() -> None:
+    async with listening(leave, OK) as server, egress("127.0.0.0/8") as client:
+        assert (await failure(client, server.url)).reason == "protocol"
+        assert len(server.requests) == 1
+
+
+async def test_a_connection_on_which_a_body_was_never_sent_whole_is_not_used_again() -> None:
+    """The answer came first: what is left of the body would be read as the next request."""
+    connections = 0
+
+    async def impatient(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal connections
+        connections += 1
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 413 X\r\nContent-Length: 0\r\n\r\n")
+        await reader.read()
+        writer.close()
+
+    server = await asyncio.start_server(impatient, "127.0.0.1", 0, limit=1024)
+    url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    async with server, egress("127.0.0.0/8") as client:
+        for _ in range(2):
+            request = OutboundRequest("POST", url, {}, b"x" * 32_000_000, 5)
+            assert (await client.send(request)).status == 413
+        assert connections == 2

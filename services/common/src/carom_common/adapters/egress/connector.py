@@ -5,7 +5,7 @@ tests/integration/egress/test_timing.py fail with a version that has changed it.
 """
 
 import ssl
-from asyncio import Task, Transport, current_task
+from asyncio import Transport
 from time import perf_counter
 from typing import Any
 
@@ -20,14 +20,15 @@ from carom_common.adapters.egress.tunnel import Tunnel
 MAX_UNREAD_RESPONSES = 64
 
 
-class _Protocol(ResponseHandler):
-    """Knows to where its connection leads, and when to end it.
+class WatchedProtocol(ResponseHandler):
+    """Knows to where its connection leads, whether it was used before, and when to end it.
 
     aiohttp reads on without bound while responses come that nobody has taken yet, such as a flood of `100 Continue`: it
     takes 70 MB a second.
     """
 
     peer: str | None = None
+    used = False
 
     def data_received(self, data: bytes) -> None:
         super().data_received(data)
@@ -42,11 +43,10 @@ class WatchedConnector(aiohttp.TCPConnector):
     def __init__(self, tunnel: Tunnel | None = None, **options: Any) -> None:
         super().__init__(**options)
         self._tunnel = tunnel
-        self.watches: dict[Task[Any] | None, Stopwatch | None] = {}
-        """By the task that makes the call. A context variable for each call costs several times as much."""
 
     async def connect(self, req: Any, traces: Any, timeout: Any) -> Connection:
-        watch = self.watches.get(current_task())
+        """A connection of the pool, or a new one, for a request of http1."""
+        watch: Stopwatch | None = req.watch
         if watch is not None and watch.ready:
             watch.seek()
         connection = await super().connect(req, traces, timeout)
@@ -57,14 +57,14 @@ class WatchedConnector(aiohttp.TCPConnector):
         return connection
 
     async def _wrap_create_connection(self, *args: Any, **options: Any) -> tuple[Transport, ResponseHandler]:
-        watch = self.watches.get(current_task())
+        watch: Stopwatch | None = options["req"].watch
 
-        def connected() -> _Protocol:
+        def connected() -> WatchedProtocol:
             # The loop asks for the protocol once it has the connected socket, and before it begins TLS. aiohttp's own
             # factory, the first argument, makes a plain ResponseHandler.
             if watch is not None:
                 watch.connects(tls=options.get("ssl") is not None)
-            return _Protocol(self._loop)
+            return WatchedProtocol(self._loop)
 
         if self._tunnel is not None:
             return await self._through(self._tunnel, connected, watch, **options)
@@ -74,7 +74,7 @@ class WatchedConnector(aiohttp.TCPConnector):
         finally:
             connecting.reset(token)
         # A reset that came at once leaves no peer.
-        assert isinstance(protocol, _Protocol)
+        assert isinstance(protocol, WatchedProtocol)
         protocol.peer = shown_address(transport.get_extra_info("peername"))
         return transport, protocol
 
@@ -101,6 +101,6 @@ class WatchedConnector(aiohttp.TCPConnector):
             raise aiohttp.ClientConnectorSSLError(req.connection_key, error) from error
         except OSError as error:
             raise aiohttp.ClientConnectorError(req.connection_key, error) from error
-        assert isinstance(protocol, _Protocol)
+        assert isinstance(protocol, WatchedProtocol)
         protocol.peer = shown_address(address)
         return transport, protocol

@@ -1,11 +1,6 @@
-"""The guarded transport, the only way out: an httpx transport outside, one aiohttp connection pool inside.
-
-aiohttp repeats a GET, HEAD, OPTIONS, TRACE, PUT or DELETE once on its own when a reused connection turns out closed
-(RFC 9110, 9.2.2 allows it for idempotent methods). That is inside one attempt and is left as it is.
-"""
+"""The guarded transport, the only way out: an httpx transport outside, one aiohttp connection pool inside."""
 
 import re
-from asyncio import current_task
 from collections.abc import AsyncIterator, Mapping
 from functools import lru_cache
 from time import perf_counter
@@ -17,8 +12,9 @@ from aiohttp.abc import AbstractResolver
 from multidict import CIMultiDict
 from yarl import URL
 
+from carom_common.adapters.egress import http1
 from carom_common.adapters.egress.connector import WatchedConnector
-from carom_common.adapters.egress.errors import EgressError, refused, translate
+from carom_common.adapters.egress.errors import ERRORS, EgressError, refused, translate
 from carom_common.adapters.egress.guard import Guard, allowed_host
 from carom_common.adapters.egress.stopwatch import Stopwatch
 from carom_common.adapters.egress.tunnel import Tunnel
@@ -34,8 +30,6 @@ KEEPALIVE_SECONDS: Final = 4.0
 _URL = re.compile(r"[A-Za-z0-9\-._~:/?#\[\]@!$&'()*+,;=%]+")  # RFC 3986, 2: sent as it is; anything else is quoted
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _NO_TIMEOUT = aiohttp.ClientTimeout(total=None, sock_connect=None)
-# They are replaced, not chained: their texts and attributes hold the URL and headers, which a log must not show.
-_ERRORS = (aiohttp.ClientError, OSError, ValueError)
 
 
 @lru_cache(maxsize=1024)
@@ -98,33 +92,6 @@ class Exchange(Protocol):
         ...
 
 
-class _AiohttpExchange:
-    __slots__ = ("_content", "_response", "headers", "status")
-
-    def __init__(self, response: aiohttp.ClientResponse) -> None:
-        self._response = response
-        self._content = response.content
-        self.status = response.status
-        headers: Mapping[str, str] = response.headers
-        if not all(map(str.isascii, headers.values())):
-            # aiohttp leaves lone surrogates for bytes that are not UTF-8, which no JSON encoder takes.
-            headers = CIMultiDict((name.decode("ascii"), _text(value)) for name, value in response.raw_headers)
-        self.headers = headers
-
-    @property
-    def raw(self) -> aiohttp.ClientResponse:
-        return self._response
-
-    async def read(self) -> bytes:
-        try:
-            return await self._content.readany()
-        except _ERRORS as error:
-            raise translate(error) from None
-
-    async def close(self) -> None:
-        self._response.close()
-
-
 class GuardedTransport(httpx.AsyncBaseTransport):
     """Calls out under an address policy. To be made inside the event loop that will use it.
 
@@ -157,14 +124,6 @@ class GuardedTransport(httpx.AsyncBaseTransport):
             resolver=self._guard,
             socket_factory=self._guard.open_socket,
         )
-        self._session = aiohttp.ClientSession(
-            connector=self._connector,
-            cookie_jar=aiohttp.DummyCookieJar(),
-            timeout=_NO_TIMEOUT,
-            trust_env=False,
-            auto_decompress=False,
-            skip_auto_headers=("Accept", "Accept-Encoding", "Content-Type", "User-Agent"),
-        )
 
     async def open(
         self,
@@ -174,7 +133,7 @@ class GuardedTransport(httpx.AsyncBaseTransport):
         body: bytes | None,
         watch: Stopwatch | None = None,
         timeout: aiohttp.ClientTimeout = _NO_TIMEOUT,
-    ) -> "_AiohttpExchange":
+    ) -> http1.Exchange:
         """Send the request and wait for the headers of its response, timed by `watch`. Raises EgressError.
 
         Sends the headers it is given, `Host` and the framing of the body; nothing else.
@@ -189,36 +148,24 @@ class GuardedTransport(httpx.AsyncBaseTransport):
             # A wrong Content-Length would shift the next request on a shared connection.
             kept = ((name, value) for name, value in headers.items() if name.lower() not in FRAMING_HEADERS)
             headers = CIMultiDict(kept)
-        # None: the system's CAs, and no certificate of ours. Each context has connections of its own.
         tls = self._tls.context(target.raw_host or "") if self._tls is not None else None
+        request = http1.Request(target, tls, watch)
         # Not under way before it is awaited.
-        call = self._session.request(
-            method,
-            target,
-            headers=headers,
-            data=body,
-            allow_redirects=False,
-            timeout=timeout,
-            ssl=True if tls is None else tls,
-        )
-        task = current_task()
-        self._connector.watches[task] = watch
+        call = http1.exchange(self._connector, method, request, headers, body, timeout)
         try:
             if rule == "allow":
                 with allowed_host():
-                    response = await call
+                    exchange = await call
             else:
-                response = await call
-        except _ERRORS as error:
+                exchange = await call
+        except ERRORS as error:
             raise translate(error) from None
-        finally:
-            del self._connector.watches[task]
         if watch is not None:
             watch.answered = perf_counter()
-        return _AiohttpExchange(response)
+        return exchange
 
     async def aclose(self) -> None:
-        await self._session.close()
+        await self._connector.close()
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """The httpx side: buffers the request's body, streams the response's, and honours httpx's timeouts."""
@@ -236,27 +183,19 @@ class GuardedTransport(httpx.AsyncBaseTransport):
             )
         except EgressError as error:
             raise _as_httpx(error)(str(error), request=request) from error
-        response = exchange.raw
         return httpx.Response(
-            response.status,
-            headers=list(response.raw_headers),
+            exchange.status,
+            headers=list(exchange.raw_headers),
             stream=_HttpxStream(exchange, request),
             extensions={
                 "http_version": b"HTTP/1.1",
-                "reason_phrase": (response.reason or "").encode("ascii", "replace"),
+                "reason_phrase": exchange.reason.encode("ascii", "replace"),
             },
         )
 
 
-def _text(value: bytes) -> str:
-    try:
-        return value.decode("utf-8")
-    except UnicodeDecodeError:
-        return value.decode("latin-1")
-
-
 class _HttpxStream(httpx.AsyncByteStream):
-    def __init__(self, exchange: _AiohttpExchange, request: httpx.Request) -> None:
+    def __init__(self, exchange: http1.Exchange, request: httpx.Request) -> None:
         self._exchange = exchange
         self._request = request
 
