@@ -3,7 +3,7 @@
 Parts: compare (../shared/bench), own (Carom alone; also in place of compare where that is not possible),
 accepting (single posts and batches, lateness of delayed jobs), retries (lateness), backlog (drain and memory),
 dead (a healthy host beside dead ones), controls (what security costs), telemetry (what metrics and traces cost),
-lists (first pages; only when it is named).
+and, only when they are named, lists (first pages) and budget (what of a job costs how much).
 Without a part all others.
 """
 
@@ -16,7 +16,20 @@ from collections.abc import Callable, Iterator
 from types import FrameType
 from typing import Any
 
-from bench import accepting, backlog, compare, controls, dead_hosts, lists, own, peers, report, retries, telemetry
+from bench import (
+    accepting,
+    backlog,
+    budget,
+    compare,
+    controls,
+    dead_hosts,
+    lists,
+    own,
+    peers,
+    report,
+    retries,
+    telemetry,
+)
 from bench.report import say
 from devstack.errors import DevstackError
 from devstack.lock import FileLock, held_text
@@ -24,7 +37,7 @@ from devstack.paths import RUN_DIR
 from devstack.ports import API, is_free
 from devstack.run import LOCK
 
-PARTS = ("compare", "own", "accepting", "retries", "backlog", "dead", "controls", "telemetry", "lists")
+PARTS = ("compare", "own", "accepting", "retries", "backlog", "dead", "controls", "telemetry", "lists", "budget")
 DEAD_RATE, DEAD_SECONDS = 50, 40
 _LOCK = RUN_DIR / "bench.lock"
 
@@ -118,6 +131,7 @@ def _measure(parts: list[str], o: argparse.Namespace) -> int:
         "controls": (120 + o.rounds * 120 * len(controls.WAYS), lambda: controls.measure(o.rounds)),
         "telemetry": (120 + o.rounds * 120 * len(telemetry.WAYS), lambda: telemetry.measure(o.rounds)),
         "lists": (300 + o.kept // 1000, lambda: lists.measure(o.kept)),
+        "budget": (600, budget.measure),
     }
     result: dict[str, Any] = report.machine()
     wrong: list[str] = []

@@ -42,23 +42,23 @@ class Contender:
         directory = Path(tempfile.mkdtemp(prefix="carom-bench-"))
         self._way, self._name = made(directory), name
         authority = Authority(directory / "tls") if self._way.tls else None
-        self._stand = until.enter_context(Stand(directory, self._way.env, authority))
-        until.enter_context(self._way.beside(self._stand))
+        self.stand = until.enter_context(Stand(directory, self._way.env, authority))
+        until.enter_context(self._way.beside(self.stand))
         self._accepted = self._called_back = 0
         self.bursts: list[dict[str, float]] = []
         """CPU-ms a job by component and, as `stack`, in all."""
         self._submit(WARM_UP_JOBS)
 
     def burst(self, count: int = BURST_JOBS) -> None:
-        used = cpu_seconds(self._stand.pids())
+        used = cpu_seconds(self.stand.pids())
         jobs = self._submit(count)
-        after = cpu_seconds(self._stand.pids())
+        after = cpu_seconds(self.stand.pids())
         cpu = {part: (after[part] - used[part]) * 1000 / max(1, jobs) for part in COMPONENTS}
         self.bursts.append(cpu | {"stack": sum(cpu.values())})
 
     def _submit(self, count: int) -> int:
-        submitted = generate(self._stand, count, 120, headers=self._way.headers, fields=self._way.fields)
-        drained = drain(self._stand.receiver, self._called_back, submitted.accepted, DRAIN_SECONDS)
+        submitted = generate(self.stand, count, 120, headers=self._way.headers, fields=self._way.fields)
+        drained = drain(self.stand.receiver, self._called_back, submitted.accepted, DRAIN_SECONDS)
         self._accepted += submitted.accepted
         self._called_back += drained.called_back
         return drained.called_back
@@ -67,5 +67,5 @@ class Contender:
         return {part: round(statistics.fmean(burst[part] for burst in self.bursts), 3) for part in self.bursts[0]}
 
     def problems(self) -> list[str]:
-        drained = drain(self._stand.receiver, 0, self._accepted, 1)
-        return [f"{self._name}: {problem}" for problem in problems(leftovers(self._stand, self._accepted, drained))]
+        drained = drain(self.stand.receiver, 0, self._accepted, 1)
+        return [f"{self._name}: {problem}" for problem in problems(leftovers(self.stand, self._accepted, drained))]

@@ -2,6 +2,7 @@
 
 import pytest
 from bench.backlog import _memory
+from bench.budget import ROWS, shares
 from bench.compare import COLUMNS, ratio, summary
 from bench.job import job, number_of
 from bench.report import percentile, spread
@@ -73,3 +74,22 @@ def test_how_much_more_a_way_costs_and_how_sure_that_is() -> None:
     assert more_than([2.0, 2.0, 2.0], [2.2, 2.2, 2.2]) == (10.0, 0.0)
     percent, error = more_than([1.0, 3.0], [1.2, 3.0])  # the machine was slower in the second turn, for both
     assert (percent, error) == (5.0, 5.0)
+
+
+def test_a_sample_counts_for_the_innermost_function_that_has_a_row() -> None:
+    process = "main (carom_executor/main.py:5);Runner.run (asyncio/runners.py:118)"
+    step = f"{process};FourSteps.process (carom_common/steps.py:150)"
+    stacks = [
+        f"{process} 4",
+        f"{step} 1",
+        f"{step};Batcher.run (carom_common/adapters/store/batch.py:70);readany (asyncio/streams.py:1) 2",
+        f"{process};Connection.data_received (carom_common/adapters/amqp/connection.py:60) 2",
+        f"{process};Connection._flush (carom_common/adapters/amqp/connection.py:80) 1",
+    ]
+    assert shares("\n".join(stacks), ROWS["executor"]) == {
+        "event loop, sockets": 0.4,
+        "claim, settle: Redis": 0.2,
+        "consume: frames, decode": 0.2,
+        "four steps": 0.1,
+        "publish, confirm": 0.1,
+    }
