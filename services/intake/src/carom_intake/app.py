@@ -197,6 +197,7 @@ async def serve(settings: IntakeSettings, stop: asyncio.Event) -> None:
         access_log=False,
         lifespan="off",
         http=bounded(settings.head_timeout, settings.body_timeout),
+        ws="none",
         server_header=False,
         proxy_headers=False,
         timeout_keep_alive=KEEP_ALIVE_SECONDS,

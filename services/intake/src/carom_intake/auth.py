@@ -80,14 +80,14 @@ def by_keys(ring: KeyRing, origins: Origins, oidc: Oidc | None = None) -> Authen
 
 
 def caller_of(request: Request) -> Caller:
-    """The caller, or 401; `app.state.authenticate` says how it is found."""
+    """The caller, or 401; `app.authenticate` says how it is found."""
     # Once: who asks again later, such as a stream that goes on, wants to know anew.
     known: Caller | HttpProblem | None = request.scope.pop(AUTHENTICATED, None)
     if isinstance(known, HttpProblem):
         raise known
     if known is not None:
         return known
-    authenticate: Authenticate = request.app.state.authenticate
+    authenticate: Authenticate = request.app.authenticate
     return authenticate(request)
 
 
