@@ -65,6 +65,12 @@ chaos-short: $(STAMP) ## the same scenarios, some seconds of each
 	@scripts/install-servers --tests
 	@$(BIN)/pytest tests/chaos $(ARGS)
 
+.PHONY: reliability
+reliability: $(STAMP) ## faults and chaos-short, side by side
+	@scripts/install-servers --tests
+	@scripts/lanes "faults: tests/faults tests/properties" "chaos-several: tests/chaos/test_several_servers.py" \
+		+ "chaos: tests/chaos/test_scenarios.py"
+
 .PHONY: soak
 soak: $(STAMP) ## two hours of random faults at half of capacity, and nothing may leak (ARGS="--minutes 10")
 	@scripts/install-servers --tests

@@ -16,8 +16,12 @@ from tests.chaos.scenarios import (
 )
 from tests.chaos.stage import Stage
 
-GROUPS = (services, rabbitmq, redis, poison, overload, peers, network, names, partitions, sentinel, cluster)
-ALL: list[Scenario] = sorted(
-    (scenario for group in GROUPS for scenario in group.SCENARIOS), key=lambda scenario: scenario.stage is not Stage
+_ONE = (services, rabbitmq, redis, poison, overload, peers, network, names)
+_SEVERAL = (partitions, sentinel, cluster)
+GROUPS = (*_ONE, *_SEVERAL)
+BESIDE_ONE_SERVER: list[Scenario] = sorted(
+    (scenario for group in _ONE for scenario in group.SCENARIOS), key=lambda scenario: scenario.stage is not Stage
 )
-"""Those that share the usual stage come first."""
+"""Of each kind. Those that share the usual stage come first."""
+BESIDE_SEVERAL: list[Scenario] = [scenario for group in _SEVERAL for scenario in group.SCENARIOS]
+ALL = [*BESIDE_ONE_SERVER, *BESIDE_SEVERAL]
