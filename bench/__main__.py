@@ -3,7 +3,8 @@
 Parts: compare (../shared/bench), own (Carom alone; also in place of compare where that is not possible),
 accepting (single posts and batches, lateness of delayed jobs), retries (lateness), backlog (drain and memory),
 dead (a healthy host beside dead ones), controls (what security costs), telemetry (what metrics and traces cost),
-and, only when they are named, lists (first pages) and budget (what of a job costs how much).
+slow (thousands of slow calls at once; two executors), failing (what jobs that fail twice cost) and, only when they
+are named, lists (first pages) and budget (what of a job costs how much).
 Without a part all others.
 """
 
@@ -23,11 +24,13 @@ from bench import (
     compare,
     controls,
     dead_hosts,
+    failing,
     lists,
     own,
     peers,
     report,
     retries,
+    slow,
     telemetry,
 )
 from bench.report import say
@@ -37,8 +40,22 @@ from devstack.paths import RUN_DIR
 from devstack.ports import API, is_free
 from devstack.run import LOCK
 
-PARTS = ("compare", "own", "accepting", "retries", "backlog", "dead", "controls", "telemetry", "lists", "budget")
+PARTS = (
+    "compare",
+    "own",
+    "accepting",
+    "retries",
+    "backlog",
+    "dead",
+    "controls",
+    "telemetry",
+    "slow",
+    "failing",
+    "lists",
+    "budget",
+)
 DEAD_RATE, DEAD_SECONDS = 50, 40
+FAILING_RATE = 100
 _LOCK = RUN_DIR / "bench.lock"
 
 
@@ -73,6 +90,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--retry-rate", type=_count, default=25, help="of them a second (25)")
     parser.add_argument("--backlog", type=_count, default=200_000, help="jobs in the backlog (200000)")
     parser.add_argument("--dead", type=_count, default=10_000, help="dead hosts (10000)")
+    parser.add_argument("--failing", type=_count, default=3000, help="jobs that fail twice (3000)")
     parser.add_argument("--kept", type=_count, default=1_000_000, help="jobs kept while they are listed (1000000)")
     options = parser.parse_args()
     if unknown := set(options.parts) - set(PARTS):
@@ -103,6 +121,8 @@ def _parts(options: argparse.Namespace) -> list[str]:
         "dead",
         "controls",
         "telemetry",
+        "slow",
+        "failing",
         "own" if options.own else "compare",
     }
     if "compare" in parts and (obstacle := peers.obstacle()):
@@ -130,6 +150,8 @@ def _measure(parts: list[str], o: argparse.Namespace) -> int:
         ),
         "controls": (120 + o.rounds * 120 * len(controls.WAYS), lambda: controls.measure(o.rounds)),
         "telemetry": (120 + o.rounds * 120 * len(telemetry.WAYS), lambda: telemetry.measure(o.rounds)),
+        "slow": (600, slow.measure),
+        "failing": (600 + 2 * o.failing // FAILING_RATE, lambda: failing.measure(o.failing, FAILING_RATE)),
         "lists": (300 + o.kept // 1000, lambda: lists.measure(o.kept)),
         "budget": (600, budget.measure),
     }

@@ -7,7 +7,7 @@ from bench.drain import drain, leftovers, problems
 from bench.load import generate
 from bench.report import say, table, title
 from bench.stand import COMPONENTS, Stand
-from bench.usage import Sample, sampled
+from bench.usage import Sample, cpu_seconds, sampled
 from devstack.errors import DevstackError
 from devstack.services import KINDS
 
@@ -25,20 +25,23 @@ def measure(count: int) -> dict[str, Any]:
         submitted = generate(stand, count, 60 + count / SLOWEST_SUBMIT)
         say(f"  {submitted.accepted} accepted in {submitted.seconds:.0f} s, {submitted.rejected} rejected")
         stand.stack.executor.start()
-        start, before = time.monotonic(), 0
+        start, before, used = time.monotonic(), 0, cpu_seconds(stand.pids())
         with sampled(stand.pids) as samples:
             drained = drain(stand.receiver, before, submitted.accepted, 60 + count / SLOWEST_DRAIN)
-            end = time.monotonic()
+            end, after = time.monotonic(), cpu_seconds(stand.pids())
             time.sleep(SETTLE_SECONDS)
         memory = {name: _memory(name, samples, start, end) for name in COMPONENTS}
         result = {
             "accepted": submitted.accepted,
             "drain_s": round(drained.ended - start, 1),
             "jobs_per_s": drained.called_back / (drained.ended - start),
+            "cpu_ms_per_job": {name: (after[name] - used[name]) * 1000 / max(1, drained.called_back) for name in used},
             "memory_mib": memory,
             **leftovers(stand, submitted.accepted, drained),
         }
     say(f"  drained in {result['drain_s']} s: {result['jobs_per_s']:.0f} jobs/s end to end\n")
+    cost = result["cpu_ms_per_job"]
+    table(["CPU, ms a job", *cost, "stack"], [["drain", *cost.values(), sum(cost.values())]])
     table(
         ["memory, MiB", "start", f"after {SETTLE_SECONDS} s", "peak", "end", "growth"],
         [[n, *m.values()] for n, m in memory.items()],

@@ -24,6 +24,7 @@ def measure(seconds: int, connections: int, rate: float) -> dict[str, Any]:
         time.sleep(1)
         used, before, start = cpu_seconds(stand.pids()), stand.receiver.count(), time.monotonic()
         submitted = submit_for(stand, seconds, connections)
+        meanwhile, submitted_at = stand.receiver.count() - before, time.monotonic()
         drained = drain(stand.receiver, before, submitted.accepted, DRAIN_SECONDS)
         after = cpu_seconds(stand.pids())
         jobs = max(1, drained.called_back)
@@ -31,6 +32,8 @@ def measure(seconds: int, connections: int, rate: float) -> dict[str, Any]:
         result = {
             "load": submitted._asdict(),
             "jobs_per_s": drained.called_back / (drained.ended - start),
+            "while_submitting_per_s": meanwhile / (submitted_at - start),
+            "after_per_s": (drained.called_back - meanwhile) / max(0.001, drained.ended - submitted_at),
             "cpu_ms_per_job": {name: round(value, 3) for name, value in cpu.items()}
             | {"stack": round(sum(cpu.values()), 3)},
             "low_rate": low,
@@ -48,7 +51,8 @@ def _print(result: dict[str, Any]) -> None:
     accepted = load["accepted"] / load["seconds"]
     say(f"  {load['accepted']} accepted ({accepted:.0f}/s by {load['by']}, p99 {load['p99_ms']:.0f} ms)")
     say(f"  {load['rejected']} rejected")
-    say(f"  {result['jobs_per_s']:.0f} jobs/s end to end\n")
+    meanwhile, after = result["while_submitting_per_s"], result["after_per_s"]
+    say(f"  {result['jobs_per_s']:.0f} jobs/s end to end: {meanwhile:.0f} during submission, {after:.0f} after\n")
     table(["CPU, ms", *COMPONENTS, "stack"], [["a job", *result["cpu_ms_per_job"].values()]])
     say()
     rows = [

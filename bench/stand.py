@@ -28,7 +28,11 @@ class Stand:
     """
 
     def __init__(
-        self, directory: Path | None = None, env: Mapping[str, str] = NOTHING, authority: Authority | None = None
+        self,
+        directory: Path | None = None,
+        env: Mapping[str, str] = NOTHING,
+        authority: Authority | None = None,
+        replicas: Mapping[str, int] | None = None,
     ) -> None:
         self.directory = directory or Path(tempfile.mkdtemp(prefix="carom-bench-"))
         tls = authority.server("127.0.0.1") if authority else None
@@ -37,7 +41,9 @@ class Stand:
         settings: dict[str, str] = json.loads(OURS.read_text())["env"] | dict(env)
         if authority:
             settings |= authority.client_env()
-        self.stack = Stack(self.rabbitmq.url, self.redis.url, log=self.directory / "log", env=settings)
+        self.stack = Stack(
+            self.rabbitmq.url, self.redis.url, log=self.directory / "log", env=settings, replicas=replicas
+        )
         self.target = Nginx(self.directory / "target")
         self.receiver = Nginx(self.directory / "receiver")
         self._helpers: list[Process] = []
