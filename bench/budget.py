@@ -23,7 +23,6 @@ from devstack.services import KINDS
 BURSTS, SAMPLED_BURSTS, BURST_JOBS = 6, 4, 2000
 SAMPLES_PER_SECOND = 250
 START_SECONDS, WRITE_SECONDS = 5, 20
-UNKNOWN = "the rest"
 
 
 class Row(NamedTuple):
@@ -86,8 +85,11 @@ LOOP = Row("event loop, sockets", ("asyncio/", "uvloop/"))
 _FRAME = re.compile(r"(?P<function>.+) \((?P<file>[^():]+)(:\d+)?\)")
 
 
-def row_of(frames: Iterable[str], rows: tuple[Row, ...]) -> str:
-    """Which row a stack belongs to, innermost frame first, each as `file function`."""
+def row_of(frames: Iterable[str], rows: tuple[Row, ...]) -> str | None:
+    """Which row a stack belongs to, innermost frame first, each as `file function`; None off the event loop.
+
+    Threads that wait for work are sampled as if they had some.
+    """
     on_loop = False
     for frame in frames:
         # The longest start that fits, so that one function of a file can have a row of its own.
@@ -95,7 +97,7 @@ def row_of(frames: Iterable[str], rows: tuple[Row, ...]) -> str:
         if fits:
             return max(fits)[1]
         on_loop = on_loop or frame.startswith(LOOP.functions)
-    return LOOP.name if on_loop else UNKNOWN
+    return LOOP.name if on_loop else None
 
 
 def shares(stacks: str, rows: tuple[Row, ...]) -> dict[str, float]:
@@ -104,7 +106,8 @@ def shares(stacks: str, rows: tuple[Row, ...]) -> dict[str, float]:
     for line in stacks.splitlines():
         stack, _, count = line.rpartition(" ")
         frames = [f"{m['file']} {m['function']}" for part in stack.split(";") if (m := _FRAME.fullmatch(part))]
-        counts[row_of(reversed(frames), rows)] += int(count)
+        if (row := row_of(reversed(frames), rows)) is not None:
+            counts[row] += int(count)
     total = counts.total() or 1
     return {name: count / total for name, count in counts.most_common()}
 

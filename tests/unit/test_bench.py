@@ -85,6 +85,7 @@ def test_a_sample_counts_for_the_innermost_function_that_has_a_row() -> None:
         f"{step};Batcher.run (carom_common/adapters/store/batch.py:70);readany (asyncio/streams.py:1) 2",
         f"{process};Connection.data_received (carom_common/adapters/amqp/connection.py:60) 2",
         f"{process};Connection._flush (carom_common/adapters/amqp/connection.py:80) 1",
+        "Thread._bootstrap (threading.py:1002);_worker (concurrent/futures/thread.py:81) 7",
     ]
     assert shares("\n".join(stacks), ROWS["executor"]) == {
         "event loop, sockets": 0.4,
