@@ -22,6 +22,8 @@ T = TypeVar("T")
 
 READ_BYTES = 65_536
 PIECES_ON_THE_WAY = 64
+READ_SECONDS = 0.02
+"""Until what arrived before a reset is read: the reset overtakes what is not."""
 
 
 class Weather(NamedTuple):
@@ -34,6 +36,8 @@ class Weather(NamedTuple):
     stall: float = 0.3
     cuts: float = 0.0
     """Share of pieces at which the connection is reset, to both sides."""
+    tears: float = 0.0
+    """The same, after a part of the piece has arrived: within a frame of AMQP, or a reply of Redis."""
 
 
 FAIR = Weather()
@@ -60,6 +64,8 @@ class Link:
         self.swallow = False
         self.opened = 0
         """Connections so far."""
+        self.torn = 0
+        """Of them ended within a piece."""
         self._thread = thread
         self.find = server if callable(server) else lambda: server
         self.flowing = asyncio.Event()
@@ -199,6 +205,12 @@ class _Connection:
             if self._forgotten:
                 await asyncio.Event().wait()
             if self._chance.random() < self._link.weather.cuts:
+                raise ConnectionResetError
+            if len(data) > 1 and self._chance.random() < self._link.weather.tears:
+                self._link.torn += 1
+                sink.write(data[: self._chance.randrange(1, len(data))])
+                await sink.drain()
+                await asyncio.sleep(READ_SECONDS)
                 raise ConnectionResetError
             if not data:
                 sink.close()

@@ -18,6 +18,7 @@ FAR_AWAY = Weather(latency=0.025, jitter=0.02)
 LOSSY = Weather(latency=0.002, stalls=0.03, stall=0.3)
 BREAKING = Weather(latency=0.002, stalls=0.03, stall=0.3, cuts=0.003)
 """At a rate of some hundred pieces a second and link, a reset every few seconds."""
+TEARING = Weather(tears=0.003)
 ERRANDS = 30
 PATIENT = {"maxRetries": 10, "retryDelay": 500, "retry": {"strategy": "fixed"}, "timeout": 1000}
 
@@ -38,6 +39,16 @@ def lossy(stage: Stage, _rng: Random, seconds: float) -> None:
         far.fault("cut connections"),
     ):
         time.sleep(seconds)
+
+
+def torn(stage: Stage, _rng: Random, seconds: float) -> None:
+    """Connections to RabbitMQ and Redis are cut within frames and replies, in both directions."""
+    far = cast(FarStage, stage)
+    links = far.between("broker", "store")
+    before = sum(link.torn for link in links)
+    with weather(far, TEARING, "broker", "store"), far.fault("cut connections"):
+        time.sleep(seconds)
+    assert sum(link.torn for link in links) > before, "nothing was torn"
 
 
 def half_open_broker(stage: Stage, rng: Random, seconds: float) -> None:
@@ -122,6 +133,7 @@ def weather(far: FarStage, what: Weather, *servers: str) -> Iterator[None]:
 SCENARIOS = [
     Scenario(GROUP, "slow", slow, 5, 60, FarStage),
     Scenario(GROUP, "lossy", lossy, 6, 120, FarStage),
+    Scenario(GROUP, "torn", torn, 6, 120, FarStage),
     Scenario(GROUP, "half-open-broker", half_open_broker, 6, 60, FarStage, recovers=45),
     Scenario(GROUP, "half-open-store", half_open_store, 6, 60, FarStage, recovers=45),
     Scenario(GROUP, "bad-ways-to-peers", bad_ways, 0, 60, FarStage),
