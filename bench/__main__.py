@@ -54,6 +54,7 @@ PARTS = (
     "lists",
     "budget",
 )
+WHEN_NAMED = ("lists", "budget")
 DEAD_RATE, DEAD_SECONDS = 50, 40
 FAILING_RATE = 100
 _LOCK = RUN_DIR / "bench.lock"
@@ -114,17 +115,7 @@ def _refuse_beside_others(lock: FileLock) -> None:
 
 
 def _parts(options: argparse.Namespace) -> list[str]:
-    parts = set(options.parts) or {
-        "accepting",
-        "retries",
-        "backlog",
-        "dead",
-        "controls",
-        "telemetry",
-        "slow",
-        "failing",
-        "own" if options.own else "compare",
-    }
+    parts = set(options.parts) or {*PARTS} - {*WHEN_NAMED, "compare" if options.own else "own"}
     if "compare" in parts and (obstacle := peers.obstacle()):
         if "compare" in options.parts:
             raise DevstackError(obstacle)
