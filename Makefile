@@ -63,13 +63,8 @@ chaos: $(STAMP) ## break everything there is under load, for an hour, and write 
 .PHONY: chaos-short
 chaos-short: $(STAMP) ## the same scenarios, some seconds of each
 	@scripts/install-servers --tests
-	@$(BIN)/pytest tests/chaos $(ARGS)
-
-.PHONY: reliability
-reliability: $(STAMP) ## faults and chaos-short, side by side
-	@scripts/install-servers --tests
-	@scripts/lanes "faults: tests/faults tests/properties" "chaos-several: tests/chaos/test_several_servers.py" \
-		+ "chaos: tests/chaos/test_scenarios.py"
+	@if [ -n "$(ARGS)" ]; then $(BIN)/pytest tests/chaos $(ARGS); else scripts/lanes \
+		"several-servers: tests/chaos/test_several_servers.py" + "scenarios: tests/chaos/test_scenarios.py"; fi
 
 .PHONY: soak
 soak: $(STAMP) ## two hours of random faults at half of capacity, and nothing may leak (ARGS="--minutes 10")
