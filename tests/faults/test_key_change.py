@@ -18,6 +18,7 @@ ROLLOUTS = [f"clear,{A1}", A1, f"{A1},{B1}", f"{B1},{A1}"]
 """The settings of docs/operations/secrets.md from clear to a second key; the last step waits for what is kept."""
 
 
+@pytest.mark.timeout(300)  # four rollouts of six processes, one after the other
 def test_encryption_is_switched_on_and_its_key_changed(
     steady_servers: Servers, witness: Witness, loop_thread: LoopThread, scenario: Scenario
 ) -> None:
