@@ -92,8 +92,10 @@ async def _run(stand: Stand, seconds: float, count: int) -> Run:
             raise DevstackError("an executor did not stop cleanly")
     async with slow_target(seconds) as slow:
         await _submit(stand.stack.api, slow.url, count)
+        for replica in replicas:  # at the same time, or the first has a start
+            replica.start(wait=False)
         for replica in replicas:
-            await asyncio.to_thread(replica.start)
+            await asyncio.to_thread(replica.wait_ready)
         used, began = cpu_seconds(stand.pids()), time.monotonic()
         await until(lambda: len(slow.came) >= count and not slow.waiting, 60 + 20 * count * seconds / MANY)
         after, ended = cpu_seconds(stand.pids()), time.monotonic()
