@@ -13,7 +13,7 @@ from bench.job import API_PATH, job, number_of
 from bench.report import say, spread, table, title
 from bench.retries import GOAL_P99_MS, ms_of
 from bench.stand import Stand
-from bench.usage import cpu_seconds
+from bench.usage import cpu_ms_each, cpu_seconds
 from devstack.errors import DevstackError
 
 BATCH_PATH, BATCH_JOBS = f"{API_PATH}/batch", 1000
@@ -78,9 +78,8 @@ async def _submit(stand: Stand, way: str, seconds: int) -> dict[str, Any]:
 
         await asyncio.gather(*(worker() for _ in range(CONNECTIONS[way])))
         took, after = time.monotonic() - start, cpu_seconds(stand.pids())
-    cpu = {
-        name: round((after[name] - used[name]) * 1000 / max(1, accepted), 3) for name in ("intake", "RabbitMQ", "Redis")
-    }
+    each = cpu_ms_each(used, after, accepted)
+    cpu = {name: round(each[name], 3) for name in ("intake", "RabbitMQ", "Redis")}
     return {"jobs_per_s": accepted / took, "cpu_ms_per_job": cpu, "refused": refused}
 
 

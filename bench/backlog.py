@@ -7,7 +7,7 @@ from bench.drain import drain, leftovers, problems
 from bench.load import generate
 from bench.report import say, table, title
 from bench.stand import COMPONENTS, Stand
-from bench.usage import Sample, cpu_seconds, sampled
+from bench.usage import Sample, cpu_ms_each, cpu_seconds, sampled
 from devstack.errors import DevstackError
 from devstack.services import KINDS
 
@@ -35,7 +35,7 @@ def measure(count: int) -> dict[str, Any]:
             "accepted": submitted.accepted,
             "drain_s": round(drained.ended - start, 1),
             "jobs_per_s": drained.called_back / (drained.ended - start),
-            "cpu_ms_per_job": {name: (after[name] - used[name]) * 1000 / max(1, drained.called_back) for name in used},
+            "cpu_ms_per_job": cpu_ms_each(used, after, drained.called_back),
             "memory_mib": memory,
             **leftovers(stand, submitted.accepted, drained),
         }

@@ -34,6 +34,11 @@ class Row(NamedTuple):
 
 _ADAPTERS = "carom_common/adapters"
 _STEPS = "carom_common/steps.py FourSteps."
+_TO_STORE = tuple(
+    f"{_ADAPTERS}/store/{module}.py"
+    for module in ("executions", "callbacks", "transitions", "index", "stats", "tenants", "keys")
+)
+_REDIS = (f"{_ADAPTERS}/store/", "redis/", "hiredis/")
 _SHARED = (
     Row("metrics", ("carom_common/telemetry/metrics/", "carom_common/telemetry/marks.py", f"{_STEPS}_mark_claimed")),
     Row("events, traces", ("carom_common/telemetry/", "structlog/")),
@@ -47,10 +52,8 @@ _CONSUMER = (
     Row("gate, slots", ("carom_common/gate.py", "carom_common/hosts.py", "carom_common/lending.py",
         "carom_common/workloop.py", "carom_common/domain/bulkhead.py", "carom_common/domain/circuit.py",
         "carom_common/domain/pauses.py", "carom_common/domain/destinations.py")),
-    Row("claim, settle: what to say", (f"{_ADAPTERS}/store/executions.py", f"{_ADAPTERS}/store/callbacks.py",
-        f"{_ADAPTERS}/store/transitions.py", f"{_ADAPTERS}/store/index.py", f"{_ADAPTERS}/store/stats.py",
-        f"{_ADAPTERS}/store/tenants.py", f"{_ADAPTERS}/store/keys.py")),
-    Row("claim, settle: Redis", (f"{_ADAPTERS}/store/", "redis/", "hiredis/")),
+    Row("claim, settle: what to say", _TO_STORE),
+    Row("claim, settle: Redis", _REDIS),
     Row("call: guard, timeout, body", (f"{_ADAPTERS}/egress/",)),
     Row("call: aiohttp", ("aiohttp/", "aiohappyeyeballs/", "yarl/", "multidict/")),
     Row("sign", ("carom_common/domain/signatures.py", "carom_common/signing.py")),
@@ -68,10 +71,8 @@ ROWS: dict[str, tuple[Row, ...]] = {
             f"{_ADAPTERS}/store/backlog.py")),
         Row("parse, validate", ("carom_intake/reading.py", "carom_intake/domain/", "carom_common/domain/",
             "carom_common/contracts/")),
-        Row("record: what to say", (f"{_ADAPTERS}/store/executions.py", f"{_ADAPTERS}/store/transitions.py",
-            f"{_ADAPTERS}/store/index.py", f"{_ADAPTERS}/store/stats.py", f"{_ADAPTERS}/store/tenants.py",
-            f"{_ADAPTERS}/store/keys.py")),
-        Row("record: Redis", (f"{_ADAPTERS}/store/", "redis/", "hiredis/")),
+        Row("record: what to say", _TO_STORE),
+        Row("record: Redis", _REDIS),
         Row("publish, confirm", (f"{_ADAPTERS}/amqp/", "carom_intake/sending.py")),
         Row("accept", ("carom_intake/accepting.py", "carom_intake/once.py", "carom_intake/lanes.py",
             "carom_intake/routes/")),

@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 
 from bench.drain import drain, leftovers, problems
 from bench.load import generate
-from bench.stand import COMPONENTS, Stand
-from bench.usage import cpu_seconds
+from bench.stand import Stand
+from bench.usage import cpu_ms_each, cpu_seconds
 from devstack.certificates import Authority
 
 BURST_JOBS, WARM_UP_JOBS = 1000, 2000
@@ -52,8 +52,7 @@ class Contender:
     def burst(self, count: int = BURST_JOBS) -> None:
         used = cpu_seconds(self.stand.pids())
         jobs = self._submit(count)
-        after = cpu_seconds(self.stand.pids())
-        cpu = {part: (after[part] - used[part]) * 1000 / max(1, jobs) for part in COMPONENTS}
+        cpu = cpu_ms_each(used, cpu_seconds(self.stand.pids()), jobs)
         self.bursts.append(cpu | {"stack": sum(cpu.values())})
 
     def _submit(self, count: int) -> int:

@@ -11,7 +11,7 @@ from bench.job import API_PATH, job, number_of
 from bench.report import say, spread, table, title
 from bench.retries import GOAL_P99_MS
 from bench.stand import COMPONENTS, Stand
-from bench.usage import cpu_seconds
+from bench.usage import cpu_ms_each, cpu_seconds
 
 FAILURES, DELAY_MS = 2, 1000
 GOAL_TIMES = 3.0
@@ -68,7 +68,7 @@ async def _cost(stand: Stand, ends: _Ends, count: int, rate: float) -> dict[str,
     used = cpu_seconds(stand.pids())
     await _work_off(stand, ends, count, rate)
     after = cpu_seconds(stand.pids())
-    cpu = {name: round((after[name] - used[name]) * 1000 / count, 3) for name in COMPONENTS}
+    cpu = cpu_ms_each(used, after, count)
     return {"cpu": cpu | {"stack": sum(cpu.values())}, "late": spread(ends.late_ms()), "back": len(ends.back)}
 
 

@@ -9,7 +9,7 @@ from bench.latency import latency
 from bench.load import generate, submit_for
 from bench.report import say, table, title
 from bench.stand import COMPONENTS, Stand
-from bench.usage import cpu_seconds
+from bench.usage import cpu_ms_each, cpu_seconds
 
 WARM_UP_JOBS = 500
 DRAIN_SECONDS = 240
@@ -27,8 +27,7 @@ def measure(seconds: int, connections: int, rate: float) -> dict[str, Any]:
         meanwhile, submitted_at = stand.receiver.count() - before, time.monotonic()
         drained = drain(stand.receiver, before, submitted.accepted, DRAIN_SECONDS)
         after = cpu_seconds(stand.pids())
-        jobs = max(1, drained.called_back)
-        cpu = {name: (after[name] - used[name]) * 1000 / jobs for name in COMPONENTS}
+        cpu = cpu_ms_each(used, after, drained.called_back)
         result = {
             "load": submitted._asdict(),
             "jobs_per_s": drained.called_back / (drained.ended - start),

@@ -28,6 +28,11 @@ def cpu_seconds(pids: Mapping[str, int]) -> dict[str, float]:
     return used
 
 
+def cpu_ms_each(before: Mapping[str, float], after: Mapping[str, float], jobs: int) -> dict[str, float]:
+    """CPU-ms a job by component, between two of `cpu_seconds`; in all where there was none."""
+    return {name: (after[name] - used) * 1000 / max(1, jobs) for name, used in before.items()}
+
+
 def memory(pids: Mapping[str, int]) -> dict[str, float]:
     """Resident MiB by component, without children: the fork in which Redis rewrites its file shares all it has."""
     held = dict.fromkeys(pids, 0.0)

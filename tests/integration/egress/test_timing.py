@@ -172,7 +172,7 @@ async def test_many_calls_at_once_have_their_own_times() -> None:
 
 
 async def test_a_connection_that_was_closed_meanwhile_is_made_anew() -> None:
-    """aiohttp tries a GET again on its own: the times are those of the second connection."""
+    """A GET is sent again inside one call: the times are those of the second connection."""
 
     async def answer_and_leave(_: bytes, writer: asyncio.StreamWriter) -> None:
         writer.write(OK)

@@ -1,7 +1,7 @@
 """HTTP/1.1 over connections of aiohttp: its connector and its parser, without its session.
 
 What a session does for each request (cookies, redirects, tracing, a task to write the body) is never used here and was
-two thirds of what a call cost. Whatever aiohttp asks of a request is in `Request`; the tests in
+a fifth to a half of what a call cost (ADR 21). Whatever aiohttp asks of a request is in `Request`; the tests in
 tests/integration/egress fail with a version that asks for more.
 """
 

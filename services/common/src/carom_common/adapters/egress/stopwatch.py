@@ -39,7 +39,7 @@ class Stopwatch(Struct, gc=False):
         self.seek()
 
     def seek(self) -> None:
-        """A connection is looked for once more: for a redirect, or because aiohttp tries again (transport.py)."""
+        """A connection is looked for once more: for a redirect, or to send it again (http1.py)."""
         self.opened = self.connected = self.ready = 0.0
         self.address = None
         self.tls = False
