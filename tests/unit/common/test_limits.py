@@ -1,12 +1,13 @@
 """The pure parts of what may begin: rules, pauses, circuits, the bulkhead, the pace."""
 
+from itertools import pairwise
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from carom_common.domain.bulkhead import QUIET_SECONDS, STUCK_SECONDS, Bulkhead, Standing
+from carom_common.domain.bulkhead import QUIET_SECONDS, SPREAD_SECONDS, STUCK_SECONDS, Bulkhead, Standing
 from carom_common.domain.circuit import Circuit, tells_presence
 from carom_common.domain.destinations import destination_of
 from carom_common.domain.pacing import LONGEST_SECONDS, Pace, growing_ms
@@ -130,6 +131,36 @@ def test_proven_hosts_find_slots_where_all_hang() -> None:
     assert begun == 50
 
 
+@pytest.mark.parametrize(("seconds", "step"), [(5, 0.01), (300, SPREAD_SECONDS)])
+def test_what_timed_out_together_does_not_begin_together_again(seconds: float, step: float) -> None:
+    bulkhead, now = Bulkhead(500), 100.0
+    bulkhead.enter(Standing.PROVEN, now)
+    assert filled(bulkhead, Standing.UNKNOWN, now) == 250
+    now += seconds
+    for _ in range(250):
+        bulkhead.leave(Standing.UNKNOWN, now - seconds, now)
+    began: list[float] = []
+    while len(began) < 250:
+        now = max(now, bulkhead.next_at)
+        bulkhead.enter(Standing.UNKNOWN, now)
+        began.append(now)
+        assert bulkhead.has_room(Standing.PROVEN, now)
+        assert not bulkhead.has_room(Standing.UNKNOWN, now)
+    assert [later - earlier for earlier, later in pairwise(began)] == pytest.approx([step] * 249, rel=0.01)
+    assert bulkhead.step(Standing.UNKNOWN) == pytest.approx(seconds / 250, rel=0.01)
+    assert bulkhead.step(Standing.FAILING) == pytest.approx(seconds / 125, rel=0.01)
+
+
+def test_hosts_that_answer_at_once_begin_as_fast_as_they_come() -> None:
+    bulkhead, now = Bulkhead(100), 100.0
+    bulkhead.enter(Standing.PROVEN, now)
+    for _ in range(1000):
+        assert bulkhead.has_room(Standing.UNKNOWN, now)
+        bulkhead.enter(Standing.UNKNOWN, now)
+        bulkhead.leave(Standing.UNKNOWN, now, now + 0.002)
+        now += 0.002
+
+
 @given(st.lists(st.tuples(st.sampled_from(list(Standing)), st.booleans(), st.floats(0, 3)), max_size=200))
 def test_counts_never_go_beyond_their_bounds(steps: list[tuple[Standing, bool, float]]) -> None:
     bulkhead, running, now = Bulkhead(8), dict.fromkeys(Standing, 0), 50.0
@@ -140,7 +171,7 @@ def test_counts_never_go_beyond_their_bounds(steps: list[tuple[Standing, bool, f
             bulkhead.enter(standing, now)
             running[standing] += 1
         elif not begins and running[standing]:
-            bulkhead.leave(standing, now)
+            bulkhead.leave(standing, now - passed, now)
             running[standing] -= 1
         assert bulkhead.running == sum(running.values()) <= 8
 

@@ -233,7 +233,7 @@ def test_an_open_circuit_says_when_it_is_tried() -> None:
 def test_an_unproven_host_looks_less_often() -> None:
     found = told(record("queued", wait_reason="unproven-host"))
     assert found.code == "held-unproven-host"
-    assert "100 s" in found.next
+    assert "400 s" in found.next
 
 
 def test_a_held_job_meets_a_pause_that_came_later() -> None:

@@ -33,8 +33,9 @@ QUICK_PUT_BACK, ENDED_A_PUT_BACK = 2, 8
 """How many of the rest are held in a tick: so many, and one more for each 8 calls that ended."""
 TOKENS_KEPT_SECONDS = 1.0
 TELL_SECONDS = 60.0
-LONGEST_UNPROVEN_SECONDS = 100.0
-"""No pause ends for these, and there may be very many: each look costs the broker, the store and a process."""
+LONGEST_UNPROVEN_SECONDS = 400.0
+"""No pause ends for these, and there may be very many: each look costs the broker, the store and a process. Where many
+wait it takes them longer than this to have a turn anyway."""
 
 W = TypeVar("W", bound=Gated)
 
@@ -59,8 +60,8 @@ class Gate(Generic[W]):
         self._for_room: tuple[dict[Host[W], None], ...] = ({}, {}, {})
         """Hosts that wait for the bulkhead, by standing; the first is next."""
         self._waiting = 0
-        self._pace = Pace(LONGEST_UNPROVEN_SECONDS)
-        self._unproven_seconds = 0.0
+        self._paces = [Pace(LONGEST_UNPROVEN_SECONDS) for _ in Standing]
+        self._wakes_at = 0.0
         self._loop = asyncio.get_running_loop()
         self._registry: Registry[W] = Registry(control, self._pump)
         self._lender: Lender[W] = Lender(control.store, self._pump)
@@ -122,14 +123,13 @@ class Gate(Generic[W]):
         host.running -= 1
         host.ended += 1
         host.ended_at = now
-        self._bulkhead.leave(given.standing, now)
+        self._bulkhead.leave(given.standing, given.began, now)
         self._judge(host, given, answered, now)
         if host.yielding:
             self._lender.give_back(host)
         elif host.waiting:
             self._pump(host)
         if given.standing is not Standing.PROVEN:
-            self._unproven_seconds += 0.1 * (now - given.began - self._unproven_seconds)
             self._pump_room()
 
     def _judge(self, host: Host[W], given: Pass, answered: bool | None, now: float) -> None:
@@ -187,7 +187,8 @@ class Gate(Generic[W]):
             delay = min(max(1.0, host.circuit.rest(now)) * random.uniform(1, 1.1), LONGEST_SECONDS)
         elif reason == "unproven-host":
             longest = LONGEST_UNPROVEN_SECONDS
-            delay = max(1.0, self._pace.turn(now, (self._unproven_seconds or 1.0) / max(1, self._room // 2), 0))
+            standing = host.standing(now)
+            delay = max(1.0, self._paces[standing].turn(now, self._bulkhead.step(standing), 0))
         elif (step := host.step()) is not None:
             delay = host.pace.turn(now, step, len(host.waiting))
         if delay is not None and delay >= longest:
@@ -238,6 +239,9 @@ class Gate(Generic[W]):
                 host = next(iter(queue))
                 del queue[host]
                 self._pump(host)
+        if now < self._bulkhead.next_at != self._wakes_at and any(self._for_room):
+            self._wakes_at = self._bulkhead.next_at
+            self._loop.call_at(self._wakes_at, self._pump_room)
 
     # By the clock
 

@@ -5,6 +5,10 @@ from enum import IntEnum
 QUIET_SECONDS = 10.0
 """After so long without a call to a proven host nobody needs the reserve."""
 STUCK_SECONDS = 0.3
+SPREAD_SECONDS = 0.02
+"""At most so long after one call to a host that is not proven the next one may begin, however long they take."""
+FRESH = 0.1
+"""Weight of the newest call in the mean duration."""
 
 
 class Standing(IntEnum):
@@ -22,13 +26,20 @@ class Bulkhead:
 
     Hosts that are not proven share half of the slots, those that fail a quarter. While no proven host is called they
     may have all; should they hang there, proven hosts get slots beyond the number, up to a half of it.
+
+    Nor do calls to them begin faster than all slots could be rid of them: those that begin together end together, by
+    the same timeout, and every other call waits until that is dealt with.
     """
 
     def __init__(self, slots: int) -> None:
         self._slots = slots
         self._half = max(1, slots // 2)
         self._quarter = max(1, slots // 4)
+        self._share = (slots, self._half, self._quarter)
         self._running = [0, 0, 0]
+        self._seconds = 0.0
+        self.next_at = 0.0
+        """When the next call to a host that is not proven may begin."""
         self._proven_at = -QUIET_SECONDS
         self._ended_at = 0.0
 
@@ -44,6 +55,8 @@ class Bulkhead:
         """Whether a host of this standing may have one more slot, if one is free."""
         if standing is Standing.PROVEN:
             return True
+        if now < self.next_at:
+            return False
         quiet = now - self._proven_at >= QUIET_SECONDS
         failing = self._running[Standing.FAILING]
         if standing is Standing.FAILING and failing >= (self._half if quiet else self._quarter):
@@ -61,14 +74,21 @@ class Bulkhead:
         """Whether the call to a proven host that was counted last may begin although no slot is free."""
         return self._running[Standing.PROVEN] <= self._half < self.unproven
 
+    def step(self, standing: Standing) -> float:
+        """Seconds that hosts of this standing take to be rid of one call more."""
+        return (self._seconds or 1.0) / self._share[standing]
+
     def enter(self, standing: Standing, now: float) -> None:
         self._running[standing] += 1
         if standing is Standing.PROVEN:
             self._proven_at = now
-        elif self.unproven == 1:
+            return
+        self.next_at = max(now, self.next_at) + min(self._seconds / self._slots, SPREAD_SECONDS)
+        if self.unproven == 1:
             self._ended_at = now
 
-    def leave(self, standing: Standing, now: float) -> None:
+    def leave(self, standing: Standing, began: float, now: float) -> None:
         self._running[standing] -= 1
         if standing is not Standing.PROVEN:
             self._ended_at = now
+            self._seconds += FRESH * (now - began - self._seconds)

@@ -47,13 +47,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     what.add_argument("--repair", action="store_true", help="publish and record again what is missing")
     parser.add_argument("--json", action="store_true", help="report in one line of JSON")
     parser.add_argument(
-        "--wait", type=_seconds, default=300.0, metavar="SECONDS", help="how long to wait for consumers (300)"
+        "--wait", type=_seconds, default=600.0, metavar="SECONDS", help="how long to wait for consumers (600)"
     )
     parser.add_argument(
         "--grace", type=_seconds, default=60.0, metavar="SECONDS", help="what is due for less is left alone (60)"
     )
     parser.add_argument(
-        "--held", type=_seconds, default=130.0, metavar="SECONDS", help="how long what is held may be away (130)"
+        "--held", type=_seconds, default=430.0, metavar="SECONDS", help="how long what is held may be away (430)"
     )
     parser.add_argument("--deep", action="store_true", help="look at every key of Redis: finds what no index knows")
     parser.add_argument(

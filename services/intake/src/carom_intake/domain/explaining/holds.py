@@ -32,7 +32,7 @@ def held(case: Case, reason: str) -> Step:
     """An executor looked at it, and put it back."""
     make = _HELD.get(reason)
     hindrance = make(case) if make is not None else _Hindrance(f"An executor held it back: {reason}.", "")
-    longest = 100 if reason == "unproven-host" else 25
+    longest = 400 if reason == "unproven-host" else 25
     code = f"held-{reason}" if make is not None else "queued"
     pauses = ""
     if case.pauses and reason != "paused":

@@ -1,13 +1,13 @@
 -- Claims an attempt to call back.
 -- ARGV: generation, callback_generation, callback_attempt, message_id, owner, lease_ms (0: only ask),
 --       keep_until, birth, job, history, attempts, status, completed, error, dead (0 | 1), reason, held (0 | 1)
--- Held, which lasts at most 100 s, is counted alone: `callback_holds` says that its message goes round still.
+-- Held, which lasts at most 400 s, is counted alone: `callback_holds` says that its message goes round still.
 -- Replies {'run', claims so far, rebuilt (0 | 1)} | {'unknown'} | {'leased', ms} | {'drop', why}
 --       | {'settled', callback status, eta, error, dead}
 local now, generation = clock(), tonumber(ARGV[1])
 local cgeneration, cattempt = tonumber(ARGV[2]), tonumber(ARGV[3])
 local r = get('generation', 'status', 'callback_generation', 'callback_attempt', 'callback_settled_by', 'callback_owner',
-  'callback_lease', 'callback')
+  'callback_lease', 'callback', 'callback_claims')
 local known = tonumber(r[1])
 local final = is_final(r[2])
 
@@ -16,7 +16,7 @@ if known and generation < known then return {'drop', 'stale generation'} end
 if not known or generation > known or not final then
   if ARGV[9] == '' then return {'unknown'} end
   rebuild(ARGV[9], generation, ARGV[11], '0', ARGV[8], ARGV[10])
-  rebuilt = 1
+  rebuilt, r[9] = 1, '0'
   set('status', ARGV[12], 'completed', ARGV[13], 'updated', ARGV[13], 'error', ARGV[14], 'dead', ARGV[15],
     'reason', ARGV[16], 'callback', 'pending')
   keep_until(ARGV[7])
@@ -35,12 +35,14 @@ else
   else  -- redriven, and the store lost it
     set('callback', 'pending', 'callback_generation', cgeneration, 'callback_attempt', cattempt - 1, 'callback_lease', '0')
     redis.call('HDEL', state, 'callback_settled_by', 'callback_claims', 'callback_dead')
+    r[9] = '0'
   end
 end
 if ARGV[17] == '1' then redis.call('HINCRBY', state, 'callback_holds', 1) end
 local claims = 0
 if ARGV[6] ~= '0' then
-  claims = redis.call('HINCRBY', state, 'callback_claims', 1)
-  set('callback_generation', cgeneration, 'callback_owner', ARGV[5], 'callback_lease', now + ARGV[6])
+  claims = tonumber(r[9] or '0') + 1
+  set('callback_generation', cgeneration, 'callback_owner', ARGV[5], 'callback_lease', now + ARGV[6],
+    'callback_claims', claims)
 end
 return {'run', claims, rebuilt}

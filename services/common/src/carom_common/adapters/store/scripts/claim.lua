@@ -6,7 +6,7 @@
 --       | {'settled', status, eta, completed, error, dead, reason, entry}: this very copy settled, its next step is due
 --         again; entry is empty where no call was made
 local now, generation, attempt = clock(), tonumber(ARGV[2]), tonumber(ARGV[3])
-local r = get('generation', 'attempt', 'status', 'settled_by', 'owner', 'lease', 'wait_reason')
+local r = get('generation', 'attempt', 'status', 'settled_by', 'owner', 'lease', 'wait_reason', 'claims')
 local known, settled = tonumber(r[1]), tonumber(r[2])
 
 local function as_settled(entry)
@@ -35,12 +35,12 @@ if not known or generation > known or attempt > settled + 1 then
   if ARGV[10] == '' then return {'unknown'} end
   rebuild(ARGV[10], generation, attempt - 1, ARGV[8], ARGV[9], ARGV[11])
   keep_until(ARGV[7])
-  rebuilt = 1
+  rebuilt, r[8] = 1, '0'
 end
 local claims = 0
 if ARGV[6] ~= '0' then
-  claims = redis.call('HINCRBY', state, 'claims', 1)
-  set('status', 'in_progress', 'owner', ARGV[5], 'lease', now + ARGV[6], 'updated', ARGV[1], 'eta', '0')
+  claims = tonumber(r[8] or '0') + 1
+  set('status', 'in_progress', 'owner', ARGV[5], 'lease', now + ARGV[6], 'updated', ARGV[1], 'eta', '0', 'claims', claims)
   if r[7] then redis.call('HDEL', state, 'wait_reason', 'holds') end
 end
 local holds = 0

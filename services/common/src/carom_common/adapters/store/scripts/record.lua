@@ -13,6 +13,11 @@ local function set(...)
   redis.call('HSET', state, ...)
 end
 
+local function add(fields, name, value)
+  fields[#fields + 1] = name
+  fields[#fields + 1] = value
+end
+
 -- Leases run by the store's clock: those of the services may differ.
 local function clock()
   local t = redis.call('TIME')
@@ -23,9 +28,11 @@ local function is_final(status)
   return status == 'completed' or status == 'failed' or status == 'cancelled' or status == 'expired'
 end
 
--- The log goes when the record does; its state stays for as long as a copy that must be recognised may still arrive.
-local function keep_until(at)
-  local stale = tonumber(redis.call('HGET', state, 'stale_until') or '0')
+-- The log goes when the record does; its state stays for as long as a copy that must be recognised may still arrive:
+-- `stale_until`, which is read where the caller did not.
+local function keep_until(at, stale_until)
+  if stale_until == nil then stale_until = redis.call('HGET', state, 'stale_until') end
+  local stale = tonumber(stale_until or '0')
   if stale > 0 then set('shown_until', at) end
   redis.call('PEXPIREAT', state, stale > tonumber(at) and stale or at)
   if log then redis.call('PEXPIREAT', log, at) end
@@ -38,14 +45,14 @@ local function rebuild(job, generation, attempts, eta, birth, history)
   local b = cjson.decode(birth)
   local stale = redis.call('HGET', state, 'stale_until')
   redis.call('DEL', state, log)
-  redis.call('RPUSH', log, job)
-  for _, entry in ipairs(cjson.decode(history)) do redis.call('RPUSH', log, entry) end
+  redis.call('RPUSH', log, job, unpack(cjson.decode(history)))
   local status = 'queued'
   if tonumber(attempts) > b[4] then status = 'waiting' elseif eta ~= '0' then status = 'scheduled' end
   local created = string.format('%d', b[1])
-  set('generation', generation, 'attempt', attempts, 'created', created, 'updated', created, 'status', status,
-    'eta', eta, 'tenant', b[2])
-  if b[3] > 0 then set('expires', string.format('%d', b[3])) end
-  if b[4] > 0 then set('base', b[4]) end
-  if stale then set('stale_until', stale) end
+  local fields = {'generation', generation, 'attempt', attempts, 'created', created, 'updated', created, 'status', status,
+    'eta', eta, 'tenant', b[2]}
+  if b[3] > 0 then add(fields, 'expires', string.format('%d', b[3])) end
+  if b[4] > 0 then add(fields, 'base', b[4]) end
+  if stale then add(fields, 'stale_until', stale) end
+  set(unpack(fields))
 end

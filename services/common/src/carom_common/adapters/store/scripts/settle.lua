@@ -5,7 +5,7 @@
 --       status, eta, error, dead (0 | 1), callback (0 | 1), reason, entry
 -- Replies 'ok' | 'refused' | 'unknown' (call again with the job)
 local generation, attempt = tonumber(ARGV[2]), tonumber(ARGV[3])
-local r = get('generation', 'attempt', 'settled_by', 'owner', 'lease', 'status')
+local r = get('generation', 'attempt', 'settled_by', 'owner', 'lease', 'status', 'reason', 'stale_until')
 local known, settled = tonumber(r[1]), tonumber(r[2])
 local called = ARGV[16] ~= ''
 
@@ -19,15 +19,22 @@ if not known or generation > known or attempt > settled + 1 then
 elseif r[4] ~= ARGV[5] and (r[5] or '0') ~= '0' then
   return 'refused'
 end
+local fields = {'status', ARGV[10], 'settled_by', ARGV[4], 'owner', ARGV[5], 'lease', '0', 'claims', '0',
+  'updated', ARGV[1], 'eta', ARGV[11], 'error', ARGV[12]}
 if called then
   redis.call('RPUSH', log, ARGV[16])
-  set('attempt', attempt)
+  add(fields, 'attempt', attempt)
 end
-set('status', ARGV[10], 'settled_by', ARGV[4], 'owner', ARGV[5], 'lease', '0', 'claims', '0', 'updated', ARGV[1],
-  'eta', ARGV[11], 'error', ARGV[12])
-if ARGV[15] == '' then redis.call('HDEL', state, 'reason') else set('reason', ARGV[15]) end
+if ARGV[15] ~= '' then
+  add(fields, 'reason', ARGV[15])
+elseif r[7] then
+  redis.call('HDEL', state, 'reason')
+end
 if ARGV[11] == '0' then
-  set('completed', ARGV[1], 'dead', ARGV[13], 'callback', ARGV[14] == '1' and 'pending' or 'none')
+  add(fields, 'completed', ARGV[1])
+  add(fields, 'dead', ARGV[13])
+  add(fields, 'callback', ARGV[14] == '1' and 'pending' or 'none')
 end
-keep_until(ARGV[6])
+set(unpack(fields))
+keep_until(ARGV[6], r[8])
 return 'ok'
