@@ -218,6 +218,7 @@ class Gate(Generic[W]):
     def _get_on(self, host: Host[W], reason: WaitReason, now: float) -> None:
         if reason == "unproven-host":
             self._for_room[host.standing(now)][host] = None
+            self._wake_for_room(now)
         elif reason == "concurrency" or reason == "rate":
             self._lender.ask(host, reason)
         elif host.circuit.state(now) == "half-open" and not host.circuit.probing:
@@ -239,7 +240,12 @@ class Gate(Generic[W]):
                 host = next(iter(queue))
                 del queue[host]
                 self._pump(host)
-        if now < self._bulkhead.next_at != self._wakes_at and any(self._for_room):
+        if any(self._for_room):
+            self._wake_for_room(now)
+
+    def _wake_for_room(self, now: float) -> None:
+        """See that the next call to a host that is not proven begins when it may."""
+        if now < self._bulkhead.next_at != self._wakes_at:
             self._wakes_at = self._bulkhead.next_at
             self._loop.call_at(self._wakes_at, self._pump_room)
 
