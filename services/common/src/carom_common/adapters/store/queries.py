@@ -20,8 +20,9 @@ from carom_common.domain.filters import (
     walks,
 )
 
-MAX_READ = 5000
-"""Entries that one page may look at: a filter that fits few of them gets a short page and goes on."""
+MIN_READ, READ_A_JOB, MAX_READ = 1000, 10, 5000
+"""Entries that a page may look at: so many for each job that it may have, within bounds. A filter that fits few of them
+gets a short page, soon, and goes on."""
 MAX_PAGE = 1000
 
 _STRETCH = 200
@@ -71,11 +72,11 @@ class Queries:
         at = decode_cursor(cursor, fingerprint) if cursor is not None else None
         names = await self._best_walk(tenant, wanted, at)
         found: list[Listed] = []
-        read = 0
+        read, most = 0, min(max(MIN_READ, READ_A_JOB * limit), MAX_READ)
         while True:
             room = limit - len(found)
             # One entry more than there is room for: it tells whether the list goes on.
-            count = min(_STRETCH, MAX_READ - read, room + 1 if wanted.empty else _STRETCH)
+            count = min(_STRETCH, most - read, room + 1 if wanted.empty else _STRETCH)
             stretch = await self._stretch(tenant, names, wanted, at, count)
             read += len(stretch.entries)
             fitting = await self._fitting(tenant, wanted, stretch.entries, room)
@@ -86,7 +87,7 @@ class Queries:
             if stretch.at_end:
                 return Page(found, None)
             at = stretch.entries[-1]
-            if read >= MAX_READ:
+            if read >= most:
                 return Page(found, encode_cursor(at, fingerprint))
 
     async def walk(self, tenant: str, wanted: Filter, batch: int = 500) -> AsyncIterator[Listed]:
