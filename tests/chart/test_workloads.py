@@ -356,7 +356,7 @@ def test_fsck_runs_from_time_to_time_one_at_a_time(minimal: helm.Manifests) -> N
     assert pod["restartPolicy"] == "Never"
     (container,) = pod["containers"]
     assert container["image"] == minimal.container("intake")["image"]
-    assert container["args"] == ["fsck", "--json", "--repair", "--wait=600"]
+    assert container["args"] == ["fsck", "--json", "--repair", "--wait=1000"]
     assert container["envFrom"] == minimal.container("intake")["envFrom"]
 
 

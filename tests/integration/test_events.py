@@ -282,6 +282,23 @@ async def test_waiting_when_the_event_is_missing(api: Api, target: Target, clien
     endpoint.release()
 
 
+async def nobody_listens(pair: Stack) -> None:
+    """Streams and waits of earlier tests are over; what is left tells where it stands."""
+    async with httpx.AsyncClient(trust_env=False) as http:
+
+        async def none() -> bool:
+            samples = await read_metrics(http, *pair.of("intake"))
+            return not samples["carom_event_listeners", ()]
+
+        try:
+            await eventually(none, "nobody listens", interval=0.2)
+        except AssertionError:
+            for intake in pair.of("intake"):
+                tasks = (await http.get(f"{intake.admin}/debug/tasks")).json()["tasks"]
+                log.warning("%s", [task["stack"] for task in tasks if "carom_intake" in str(task["stack"])])
+            raise
+
+
 async def test_two_hundred_waiters_cost_one_read_a_replica(
     pair: Stack, api: Api, other: Api, target: Target, client: Any
 ) -> None:
@@ -289,6 +306,7 @@ async def test_two_hundred_waiters_cost_one_read_a_replica(
     endpoint = target.endpoint(HANG)
     body = {"targetUrl": endpoint.url, "callbackUrl": None, "timeout": 300_000}
     limits = httpx.Limits(max_connections=300)
+    await nobody_listens(pair)
     async with httpx.AsyncClient(trust_env=False, timeout=90, limits=limits) as http:
         posts = [
             asyncio.create_task(http.post(f"{base}/api/jobs", json=body, headers={"Prefer": "wait=60"}))

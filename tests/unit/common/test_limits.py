@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from carom_common.domain.bulkhead import QUIET_SECONDS, SPREAD_SECONDS, STUCK_SECONDS, Bulkhead, Standing
+from carom_common.domain.bulkhead import BURST_SECONDS, QUIET_SECONDS, SPREAD_SECONDS, STUCK_SECONDS, Bulkhead, Standing
 from carom_common.domain.circuit import Circuit, tells_presence
 from carom_common.domain.destinations import destination_of
 from carom_common.domain.pacing import LONGEST_SECONDS, Pace, growing_ms
@@ -138,15 +138,17 @@ def test_what_timed_out_together_does_not_begin_together_again(seconds: float, s
     assert filled(bulkhead, Standing.UNKNOWN, now) == 250
     now += seconds
     for _ in range(250):
-        bulkhead.leave(Standing.UNKNOWN, now - seconds, now)
+        bulkhead.leave(Standing.UNKNOWN, now, seconds)
+    at_once = 1 + int(BURST_SECONDS / step)
+    assert filled(bulkhead, Standing.UNKNOWN, now, at_once + 1) == at_once
     began: list[float] = []
-    while len(began) < 250:
+    while len(began) < 250 - at_once:
         now = max(now, bulkhead.next_at)
         bulkhead.enter(Standing.UNKNOWN, now)
         began.append(now)
         assert bulkhead.has_room(Standing.PROVEN, now)
         assert not bulkhead.has_room(Standing.UNKNOWN, now)
-    assert [later - earlier for earlier, later in pairwise(began)] == pytest.approx([step] * 249, rel=0.01)
+    assert [later - earlier for earlier, later in pairwise(began)] == pytest.approx([step] * (249 - at_once), rel=0.01)
     assert bulkhead.step(Standing.UNKNOWN) == pytest.approx(seconds / 250, rel=0.01)
     assert bulkhead.step(Standing.FAILING) == pytest.approx(seconds / 125, rel=0.01)
 
@@ -154,11 +156,22 @@ def test_what_timed_out_together_does_not_begin_together_again(seconds: float, s
 def test_hosts_that_answer_at_once_begin_as_fast_as_they_come() -> None:
     bulkhead, now = Bulkhead(100), 100.0
     bulkhead.enter(Standing.PROVEN, now)
-    for _ in range(1000):
-        assert bulkhead.has_room(Standing.UNKNOWN, now)
-        bulkhead.enter(Standing.UNKNOWN, now)
-        bulkhead.leave(Standing.UNKNOWN, now, now + 0.002)
+    for _ in range(100):
+        assert filled(bulkhead, Standing.UNKNOWN, now) == 50
         now += 0.002
+        for _ in range(50):
+            bulkhead.leave(Standing.UNKNOWN, now, 0.002)
+
+
+def test_what_was_not_called_says_nothing_of_how_long_calls_take() -> None:
+    bulkhead = Bulkhead(100)
+    bulkhead.enter(Standing.UNKNOWN, 100)
+    bulkhead.leave(Standing.UNKNOWN, 105, 5)
+    step = bulkhead.step(Standing.UNKNOWN)
+    for _ in range(50):
+        bulkhead.enter(Standing.UNKNOWN, 106)
+        bulkhead.leave(Standing.UNKNOWN, 106, None)
+    assert bulkhead.step(Standing.UNKNOWN) == step
 
 
 @given(st.lists(st.tuples(st.sampled_from(list(Standing)), st.booleans(), st.floats(0, 3)), max_size=200))
@@ -171,7 +184,7 @@ def test_counts_never_go_beyond_their_bounds(steps: list[tuple[Standing, bool, f
             bulkhead.enter(standing, now)
             running[standing] += 1
         elif not begins and running[standing]:
-            bulkhead.leave(standing, now - passed, now)
+            bulkhead.leave(standing, now, passed)
             running[standing] -= 1
         assert bulkhead.running == sum(running.values()) <= 8
 

@@ -31,6 +31,8 @@ QUICK_STEP_SECONDS, SOON_SECONDS = 0.02, 3.0
 """Of a host that is rid of a call each 20 ms what begins within 3 s stays."""
 QUICK_PUT_BACK, ENDED_A_PUT_BACK = 2, 8
 """How many of the rest are held in a tick: so many, and one more for each 8 calls that ended."""
+TIMER_SECONDS = 0.001
+"""uvloop's timers may be so early."""
 TOKENS_KEPT_SECONDS = 1.0
 TELL_SECONDS = 60.0
 LONGEST_UNPROVEN_SECONDS = 400.0
@@ -123,7 +125,7 @@ class Gate(Generic[W]):
         host.running -= 1
         host.ended += 1
         host.ended_at = now
-        self._bulkhead.leave(given.standing, given.began, now)
+        self._bulkhead.leave(given.standing, now, None if answered is None else now - given.began)
         self._judge(host, given, answered, now)
         if host.yielding:
             self._lender.give_back(host)
@@ -247,7 +249,7 @@ class Gate(Generic[W]):
         """See that the next call to a host that is not proven begins when it may."""
         if now < self._bulkhead.next_at != self._wakes_at:
             self._wakes_at = self._bulkhead.next_at
-            self._loop.call_at(self._wakes_at, self._pump_room)
+            self._loop.call_at(self._wakes_at + TIMER_SECONDS, self._pump_room)
 
     # By the clock
 

@@ -7,6 +7,8 @@ QUIET_SECONDS = 10.0
 STUCK_SECONDS = 0.3
 SPREAD_SECONDS = 0.02
 """At most so long after one call to a host that is not proven the next one may begin, however long they take."""
+BURST_SECONDS = 0.05
+"""What could have begun within this may begin at once."""
 FRESH = 0.1
 """Weight of the newest call in the mean duration."""
 
@@ -67,7 +69,7 @@ class Bulkhead:
         """All slots hang at hosts that are not proven: see whether a proven one waits."""
         if self.unproven <= self._half or self._running[Standing.PROVEN] >= self._half:
             return False
-        return now - self._ended_at > STUCK_SECONDS
+        return self._seconds > STUCK_SECONDS or now - self._ended_at > STUCK_SECONDS
 
     @property
     def overdraws(self) -> bool:
@@ -83,12 +85,15 @@ class Bulkhead:
         if standing is Standing.PROVEN:
             self._proven_at = now
             return
-        self.next_at = max(now, self.next_at) + min(self._seconds / self._slots, SPREAD_SECONDS)
+        self.next_at = max(now - BURST_SECONDS, self.next_at) + min(self._seconds / self._slots, SPREAD_SECONDS)
         if self.unproven == 1:
             self._ended_at = now
 
-    def leave(self, standing: Standing, began: float, now: float) -> None:
+    def leave(self, standing: Standing, now: float, seconds: float | None) -> None:
+        """One ended; `seconds` is how long it was called, None where it was not."""
         self._running[standing] -= 1
-        if standing is not Standing.PROVEN:
-            self._ended_at = now
-            self._seconds += FRESH * (now - began - self._seconds)
+        if standing is Standing.PROVEN:
+            return
+        self._ended_at = now
+        if seconds is not None:
+            self._seconds += FRESH * (seconds - self._seconds)

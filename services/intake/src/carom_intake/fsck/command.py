@@ -47,7 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     what.add_argument("--repair", action="store_true", help="publish and record again what is missing")
     parser.add_argument("--json", action="store_true", help="report in one line of JSON")
     parser.add_argument(
-        "--wait", type=_seconds, default=600.0, metavar="SECONDS", help="how long to wait for consumers (600)"
+        "--wait", type=_seconds, default=1000.0, metavar="SECONDS", help="how long to wait for consumers (1000)"
     )
     parser.add_argument(
         "--grace", type=_seconds, default=60.0, metavar="SECONDS", help="what is due for less is left alone (60)"
