@@ -19,6 +19,8 @@ from devstack.services import Stack
 pytestmark = pytest.mark.stack
 
 CONFIGURED = {"configured.example": {"concurrency": 7, "rate": {"perSecond": 2.5}}}
+KNOWN_SECONDS = 3.0
+"""Then the other executor and both intakes know that a host has answered: each looks once a second."""
 
 
 @pytest.fixture(scope="module")
@@ -285,6 +287,7 @@ async def test_many_dead_hosts_do_not_starve_a_healthy_one(own: Api, pair: Stack
     """Their jobs are held, and the healthy host's go on: what this costs in time is in bench/."""
     async with everywhere(asyncio.Protocol) as port, Crowd(0.005) as crowd:
         await all_completed(own, await submit_many(own, crowd.url, 5))  # the host has proven itself
+        await asyncio.sleep(KNOWN_SECONDS)
         assert await submit(pair.api, port, range(1000)) == 1000
         for _ in range(10):
             await all_completed(own, await submit_many(own, crowd.url, 10), within=20)
