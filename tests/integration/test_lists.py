@@ -181,6 +181,7 @@ async def test_a_page_reads_so_much_and_goes_on(batcher: Batcher, tenant: str) -
         assert len(pages) == looks
         assert [listed.job_id for page in pages for listed in page.jobs] == [rare]
     first = await queries.page(tenant, wanted, None, 10)
+    assert first.jobs == []
     with pytest.raises(BadCursor):
         await queries.page(tenant, Filter(), first.next_cursor, 10)
 

@@ -14,7 +14,7 @@ from carom_common.domain.bulkhead import Bulkhead, Standing
 from carom_common.domain.clock import now_ms
 from carom_common.domain.destinations import destination_of
 from carom_common.domain.filters import WaitReason
-from carom_common.domain.pacing import LONGEST_SECONDS, Pace
+from carom_common.domain.pacing import LONGEST_SECONDS, LONGEST_UNPROVEN_SECONDS, Pace
 from carom_common.hosts import Host
 from carom_common.lending import Lender
 from carom_common.passes import Gated, Hold, Pass, Place
@@ -35,9 +35,6 @@ TIMER_SECONDS = 0.001
 """uvloop's timers may be so early."""
 TOKENS_KEPT_SECONDS = 1.0
 TELL_SECONDS = 60.0
-LONGEST_UNPROVEN_SECONDS = 400.0
-"""No pause ends for these, and there may be very many: each look costs the broker, the store and a process. Where many
-wait it takes them longer than this to have a turn anyway."""
 
 W = TypeVar("W", bound=Gated)
 

@@ -2,6 +2,9 @@
 
 LONGEST_SECONDS = 25.0
 """What is held looks again at the latest after this, so that the end of a pause takes effect within 30 s."""
+LONGEST_UNPROVEN_SECONDS = 400.0
+"""No pause ends for these, and there may be very many: each look costs the broker, the store and a process. Where many
+wait it takes them longer than this to have a turn anyway."""
 SHORTEST_SECONDS = 0.1
 GROWTH_MS = (1000, 2000, 4000, 8000, 16_000, 25_000)
 

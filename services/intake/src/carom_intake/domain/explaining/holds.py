@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from typing import NamedTuple, cast
 
 from carom_common.domain.clock import rfc3339
+from carom_common.domain.pacing import LONGEST_SECONDS, LONGEST_UNPROVEN_SECONDS
 from carom_common.topology import HELD_EXECUTE_QUEUE
 from carom_intake.domain.explaining.case import Case, due_since, queue_of
 from carom_intake.domain.explaining.parts import Code, Step, circuit_text, pause_text, resume_text, seconds, sentence
@@ -32,7 +33,7 @@ def held(case: Case, reason: str) -> Step:
     """An executor looked at it, and put it back."""
     make = _HELD.get(reason)
     hindrance = make(case) if make is not None else _Hindrance(f"An executor held it back: {reason}.", "")
-    longest = 400 if reason == "unproven-host" else 25
+    longest = LONGEST_UNPROVEN_SECONDS if reason == "unproven-host" else LONGEST_SECONDS
     code = f"held-{reason}" if make is not None else "queued"
     pauses = ""
     if case.pauses and reason != "paused":
@@ -41,7 +42,7 @@ def held(case: Case, reason: str) -> Step:
         cast(Code, code),
         f"An executor took it, and held it back: in RabbitMQ, in a delay queue or in {HELD_EXECUTE_QUEUE}.",
         hindrance.why,
-        f"{hindrance.next} It looks again every {longest} s at the latest, and burns no attempt by that."
+        f"{hindrance.next} It looks again every {longest:.0f} s at the latest, and burns no attempt by that."
         f"{pauses}{case.ends}",
         rfc3339(due_since(case)),
         hindrance.do,
