@@ -39,6 +39,7 @@ class Host(Generic[W]):
         "proven_at",
         "rate_again",
         "refused",
+        "renewed_at",
         "retries",
         "running",
         "seconds",
@@ -67,7 +68,7 @@ class Host(Generic[W]):
         """Mean duration of a call; 0 while unknown."""
         self.granted = 0
         self.granted_until = 0.0
-        self.lent_at = 0.0
+        self.lent_at = self.renewed_at = 0.0
         self.others = 0
         """Processes that wait for more permits."""
         self.yielding = False

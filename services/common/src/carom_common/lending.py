@@ -2,10 +2,12 @@
 
 Permits are lent for 5 s and renewed each second, so that a busy destination costs a fraction of a round trip a call,
 and a cold one costs one. Who waits for more is heard: whoever has more than a fair share gives it back after a second.
+Each host has seconds of its own: all at once would be a stall that every call waits for.
 """
 
 import asyncio
 import contextlib
+import random
 from collections.abc import Callable, Coroutine
 from typing import Any, Generic, Literal, TypeVar
 
@@ -15,6 +17,9 @@ from carom_common.hosts import Host
 
 AGAIN_SECONDS = 0.1
 RENEW_SECONDS = 1.0
+FEW = 8
+"""An eighth of a limit is hardly more than a fair share: who has no more need not ask so often who waits."""
+RENEW_FEW_SECONDS = 3.0
 
 W = TypeVar("W")
 
@@ -28,7 +33,6 @@ class Lender(Generic[W]):
         self._lent: set[Host[W]] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._loop = asyncio.get_running_loop()
-        self._renewed_at = 0.0
 
     @property
     def store(self) -> ControlStore:
@@ -44,19 +48,23 @@ class Lender(Generic[W]):
         self.spawn(self._asking(host, ask(host)))
 
     def renew(self, now: float) -> None:
-        """Renew what is used and give back what is not, once a second; at once where others may miss it."""
-        all_due = now - self._renewed_at >= RENEW_SECONDS
-        if all_due:
-            self._renewed_at = now
+        """Renew what is used, and give back what is not: at once where others may miss it, never where it is little."""
         for host in list(self._lent):
             idle = not host.running and not host.waiting
+            few = host.granted * FEW <= host.limits.concurrency
+            if idle and few:
+                if now >= host.granted_until and not host.asking:
+                    host.granted = host.peak = 0
+                    self._lent.discard(host)
+                continue
             if idle and host.granted * 2 >= host.limits.concurrency:
                 host.peak = 0
-            elif not all_due:
+            elif now - host.renewed_at < (RENEW_FEW_SECONDS if few else RENEW_SECONDS):
                 continue
             elif host.others:
                 host.peak = 0
                 host.yielding = host.granted > host.share and now - host.lent_at >= RENEW_SECONDS
+            host.renewed_at = now
             self.give_back(host)
 
     def give_back(self, host: Host[W]) -> None:
@@ -95,7 +103,7 @@ class Lender(Generic[W]):
         host.granted = min(host.granted, wanted)  # what goes back must not be used meanwhile
         got, others = await self._store.permits(host.name, host.running, wanted, limit, waits=bool(host.waiting))
         if got and not host.granted:
-            host.lent_at = now
+            host.lent_at, host.renewed_at = now, now - random.random() * RENEW_SECONDS
         host.granted, host.others = got, others
         host.granted_until = now + PERMIT_LEASE_MS / 1000
         (self._lent.add if got else self._lent.discard)(host)

@@ -24,6 +24,8 @@ from carom_common.topology import BARRIER, CRASHED_QUEUES, HELD_EXECUTE_QUEUE
 from carom_common.work import M, Steps, Work
 
 RENEW_SECONDS = 3.0
+RENEW_LOOK_SECONDS = 0.1
+"""So often leases are looked through: all at once, every 3 s, would be a stall that everything else waits for."""
 ROOM_SECONDS = 0.1
 FAILED_PAUSE_SECONDS = 5.0
 HELD_PER_SECOND = 400
@@ -240,12 +242,15 @@ class WorkLoop(Generic[M]):
 
     async def keep_leases(self, beat: Callable[[], None]) -> None:
         """Renew the leases of running work, and hand back what has waited too long for a slot; until cancelled."""
+        pause = RENEW_LOOK_SECONDS
         while True:
-            await asyncio.sleep(RENEW_SECONDS)
+            await asyncio.sleep(pause)
             beat()
             oldest = perf_counter() - RENEW_SECONDS
-            due = [w for w in self._running.values() if w.leased and w.marks.arrived < oldest]
-            for work, renewal in zip(due, await asyncio.gather(*map(self._renew, due)), strict=True):
+            due = [w for w in self._running.values() if w.leased and w.renewed_at < oldest]
+            renewals = await asyncio.gather(*map(self._renew, due))
+            pause = RENEW_SECONDS if None in renewals else RENEW_LOOK_SECONDS
+            for work, renewal in zip(due, renewals, strict=True):
                 if renewal is Renewal.CANCELLED:
                     work.cancel_call()
                 elif renewal is Renewal.LOST and work.leased:
@@ -259,14 +264,15 @@ class WorkLoop(Generic[M]):
             await asyncio.sleep(ROOM_SECONDS)
             self._start_next()
 
-    async def _renew(self, work: Work[M]) -> Renewal:
+    async def _renew(self, work: Work[M]) -> Renewal | None:
+        """None while the store is away: nobody else can claim either."""
         try:
             async with asyncio.timeout(RENEW_SECONDS):
                 renewal = await self._steps.renew(work)
             work.renewed_at = perf_counter()
             return renewal
         except Exception:
-            return Renewal.KEPT  # the store is away: nobody else can claim either
+            return None
 
     def _give_back(self) -> None:
         # The broker closes a channel whose delivery stays unacked beyond its consumer timeout.

@@ -1,7 +1,7 @@
 """Keeps the indexes small: takes out entries whose record is gone, or says something else by now.
 
 Records expire by themselves, their entries do not. A sweep goes through every index, the oldest entries first, a
-bounded part of it in each pass, and remembers where it was.
+bounded part of it in each pass, and remembers where it was. It rests for as long as it worked: jobs come first.
 """
 
 import asyncio
@@ -39,7 +39,9 @@ _SCANS, _SCAN_COUNT = 100, 1000
 """How many keys of the store a pass looks at to find more indexes."""
 _QUIET_ENTRIES = 1000
 """Entries of one index that a pass reads where few are gone."""
-_PASS_SECONDS = 20.0
+_PASS_SECONDS = 40.0
+_LOOKS = 50
+"""States that are asked for in one round trip, which others have to wait for."""
 
 Entry = tuple[bytes, int]
 
@@ -108,12 +110,13 @@ class Sweep:
 
         Gives whether the end (of what is old enough) was reached, and the rank to go on with.
         """
-        while quiet > 0 and time.monotonic() < ends:
+        while quiet > 0 and (began := time.monotonic()) < ends:
             reply = await self._batcher.run("ZRANGE", key, rank, rank + _BATCH - 1, "WITHSCORES")
             oldest = now_ms() - YOUNG_MS
             entries = [(member, created) for member, score in pairs(reply) if (created := int(float(score))) < oldest]
             stale = await self._stale(key, name, entries)
             rank += len(entries) - stale
+            await asyncio.sleep(time.monotonic() - began)
             if len(entries) < _BATCH:
                 return True, rank
             if stale < _BATCH // 4:
@@ -150,9 +153,10 @@ class Sweep:
                     self._batcher.post(("ZADD", prefix + name, created, member))
 
     async def _states(self, entries: list[Entry]) -> list[dict[str, str]]:
-        replies = await asyncio.gather(
-            *(self._batcher.run("HMGET", state_key(member.decode()), *_FIELDS) for member, _ in entries)
-        )
+        commands = [("HMGET", state_key(member.decode()), *_FIELDS) for member, _ in entries]
+        replies = []
+        for first in range(0, len(commands), _LOOKS):
+            replies += await self._batcher.run_all(commands[first : first + _LOOKS])
         now = now_ms()
         return [
             {name: value.decode() for name, value in zip(_FIELDS, values, strict=True) if value is not None}
