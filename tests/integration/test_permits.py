@@ -7,12 +7,15 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tests.integration.conftest import Servers
+from tests.support.waiting import eventually
 
 from carom_common.adapters.store.batch import Batcher
-from carom_common.adapters.store.control import ControlStore
+from carom_common.adapters.store.control import PERMIT_LEASE_MS, ControlStore
 from carom_common.adapters.store.tenants import Tenants
 from carom_common.domain.pauses import Pause, Selector
-from carom_common.domain.rules import Rule
+from carom_common.domain.rules import Limits, Rule
+from carom_common.hosts import Host
+from carom_common.lending import Lender
 
 pytestmark = pytest.mark.stack
 NAMES = ("a", "b", "c")
@@ -63,6 +66,48 @@ async def test_who_waits_longer_comes_first(batcher: Batcher) -> None:
     assert await first.permits("h", 0, 0, 1, waits=True) == (0, 1)
     assert await first.permits("h", 0, 1, 1, waits=True) == (0, 1)
     assert await second.permits("h", 0, 1, 1, waits=True) == (1, 1)
+
+
+async def test_permits_of_many_hosts_are_not_renewed_all_at_once(batcher: Batcher) -> None:
+    await batcher.run("FLUSHDB")
+    lender: Lender[None] = Lender(ControlStore(batcher, "a"), lambda host: None)
+    hosts = [Host[None](f"h{number}", Limits(concurrency=50)) for number in range(60)]
+    for host in hosts:
+        host.running = 1
+        lender.ask(host, "concurrency")
+    await _answered(hosts)
+    now, renewed = asyncio.get_running_loop().time(), list[int]()
+    for tick in range(31):
+        lender.renew(now + tick / 10)
+        renewed.append(sum(host.asking for host in hosts))
+        await _answered(hosts)
+    assert sum(renewed) == len(hosts), "each of them once in 3 s"
+    assert max(renewed) < len(hosts) / 2
+    await lender.close()
+
+
+async def test_the_little_that_a_host_had_is_not_given_back_but_runs_out(batcher: Batcher) -> None:
+    await batcher.run("FLUSHDB")
+    store = ControlStore(batcher, "a")
+    lender: Lender[None] = Lender(store, lambda host: None)
+    little, much = Host[None]("little", Limits(concurrency=50)), Host[None]("much", Limits(concurrency=2))
+    for host in (little, much):
+        host.running = 1
+        lender.ask(host, "concurrency")
+    await _answered([little, much])
+    little.running = much.running = 0
+    now = asyncio.get_running_loop().time()
+    lender.renew(now)
+    assert (little.asking, much.asking) == (False, True), "others may miss the only one of two"
+    await _answered([much])
+    assert ((await store.live("little")).permits, (await store.live("much")).permits) == (1, 0)
+    lender.renew(now + PERMIT_LEASE_MS / 1000)
+    assert (little.asking, little.granted, little.idle) == (False, 0, True)
+    await lender.close()
+
+
+async def _answered(hosts: list[Host[None]]) -> None:
+    await eventually(lambda: not any(host.asking for host in hosts), "an answer of the store", interval=0.001)
 
 
 async def test_a_bucket_gives_no_more_than_its_rate(batcher: Batcher) -> None:

@@ -23,9 +23,8 @@ class Admission:
         if scope["type"] != "http" or not any(name == b"authorization" for name, _ in scope["headers"]):
             await self._app(scope, receive, send)
             return
-        request = Request(scope)
         try:
-            caller = self._authenticate(request)
+            caller = self._authenticate(scope)
         except HttpProblem as problem:
             scope[AUTHENTICATED] = problem
             await self._app(scope, receive, send)
@@ -40,15 +39,15 @@ class Admission:
             metrics.rate_limited.inc()
             wait = max(1, math.ceil(standing.wait))
             detail = f"this key may make {standing.rate:g} requests a second, {standing.burst} at once; try again"
-            headers = {"Retry-After": str(wait), **standing.headers}
+            told = {name.decode(): value.decode() for name, value in standing.fields}
+            headers = {"Retry-After": str(wait), **told}
             refusal = HttpProblem(429, detail, headers=headers, reason="rate-limited")
-            await problem_response(refusal, request)(scope, receive, send)
+            await problem_response(refusal, Request(scope))(scope, receive, send)
             return
-        told = [(name.lower().encode(), value.encode()) for name, value in standing.headers.items()]
 
         async def send_with_standing(message: Message) -> None:
             if message["type"] == "http.response.start":
-                message["headers"] = [*message.get("headers", ()), *told]
+                message["headers"] = [*message.get("headers", ()), *standing.fields]
             await send(message)
 
         await self._app(scope, receive, send_with_standing)

@@ -36,7 +36,7 @@ class Auditor:
 
     def who(self, request: Request, caller: Caller) -> Who:
         """The caller of a request; the peer where a trusted proxy says nonsense of it."""
-        address = self._origins.of(request)
+        address = self._origins.of(request.scope)
         peer = request.client.host if request.client else ""
         return Who(caller.tenant, caller.key_id, str(address or peer))
 

@@ -1,13 +1,14 @@
 """Who calls, and whether they may: `caller = require(request, Scope.JOBS_READ)`, before the body is read."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import NamedTuple
 
 from starlette.requests import Request
+from starlette.types import Scope as Connection
 
 from carom_common.contracts.message import DEFAULT_TENANT
 from carom_common.telemetry import metrics
-from carom_intake.domain.addresses import Address, Network, client_address
+from carom_intake.domain.addresses import NOWHERE, Address, Networks, client_address
 from carom_intake.domain.keys import ALL_SCOPES, Key, KeyRate, Refusal, Scope
 from carom_intake.domain.tokens import BEARER, Bearer
 from carom_intake.keyring import KeyRing, KeysUnknown
@@ -35,38 +36,44 @@ class Caller(NamedTuple):
 ANYONE = Caller(DEFAULT_TENANT, ALL_SCOPES, "")
 """Every caller, where keys are off."""
 
-Authenticate = Callable[[Request], Caller]
+Authenticate = Callable[[Connection], Caller]
+"""From the ASGI scope, not from Starlette's request: it is asked for every request."""
 
 
 class Origins:
     """Where requests come from; `trusted` are the proxies whose `X-Forwarded-For` is believed."""
 
-    def __init__(self, trusted: Sequence[Network] = ()) -> None:
+    def __init__(self, trusted: Networks = NOWHERE) -> None:
         self._trusted = trusted
 
-    def of(self, request: Request) -> Address | None:
+    def of(self, connection: Connection) -> Address | None:
         """None where nobody can say."""
-        peer = request.client.host if request.client else ""
-        forwarded = request.headers.getlist("x-forwarded-for") if self._trusted else []
+        peer = connection["client"][0] if connection.get("client") else ""
+        forwarded = header_values(connection, b"x-forwarded-for") if self._trusted else []
         return client_address(peer, forwarded, self._trusted)
 
 
-def no_keys(_: Request) -> Caller:
+def header_values(connection: Connection, name: bytes) -> list[str]:
+    """All values of a header; `name` in lower case, as ASGI has them."""
+    return [value.decode("latin-1") for given, value in connection["headers"] if given == name]
+
+
+def no_keys(_: Connection) -> Caller:
     return ANYONE
 
 
 def by_keys(ring: KeyRing, origins: Origins, oidc: Oidc | None = None) -> Authenticate:
     """Takes whoever has a key of the ring, or a token of the provider; all others get one and the same 401."""
 
-    def prove(request: Request) -> Key | Bearer | Refusal:
-        given = request.headers.getlist("authorization")
+    def prove(connection: Connection) -> Key | Bearer | Refusal:
+        given = header_values(connection, b"authorization")
         if oidc and len(given) == 1 and (token := BEARER.fullmatch(given[0])):
             return oidc.verify(token[1])
-        return ring.verify(given, lambda: origins.of(request))
+        return ring.verify(given, lambda: origins.of(connection))
 
-    def authenticate(request: Request) -> Caller:
+    def authenticate(connection: Connection) -> Caller:
         try:
-            found = prove(request)
+            found = prove(connection)
         except KeysUnknown:
             raise unavailable("what proves keys and tokens could not be asked for yet") from None
         if isinstance(found, Refusal):
@@ -88,7 +95,7 @@ def caller_of(request: Request) -> Caller:
     if known is not None:
         return known
     authenticate: Authenticate = request.app.authenticate
-    return authenticate(request)
+    return authenticate(request.scope)
 
 
 def require(request: Request, scope: Scope) -> Caller:

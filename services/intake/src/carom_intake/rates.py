@@ -9,7 +9,6 @@ import asyncio
 import math
 import time
 from collections import OrderedDict
-from collections.abc import Mapping
 from typing import NamedTuple
 
 from carom_common.adapters.store.batch import StoreUnavailable
@@ -33,17 +32,17 @@ class Standing(NamedTuple):
     wait: float
 
     @property
-    def headers(self) -> Mapping[str, str]:
-        """`RateLimit-Policy` and `RateLimit` (draft-ietf-httpapi-ratelimit-headers-10).
+    def fields(self) -> tuple[tuple[bytes, bytes], ...]:
+        """`RateLimit-Policy` and `RateLimit` (draft-ietf-httpapi-ratelimit-headers-10), as ASGI has headers.
 
         Of a token bucket the window is the time in which it fills, and the reset the time until it is full.
         """
         window = math.ceil(self.burst / self.rate)
         reset = math.ceil((self.burst - self.left) / self.rate)
-        return {
-            "RateLimit-Policy": f'"key";q={self.burst};w={window}',
-            "RateLimit": f'"key";r={self.left};t={reset}',
-        }
+        return (
+            (b"ratelimit-policy", b'"key";q=%d;w=%d' % (self.burst, window)),
+            (b"ratelimit", b'"key";r=%d;t=%d' % (self.left, reset)),
+        )
 
 
 class Bucket:

@@ -19,7 +19,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from carom_common.contracts.message import DEFAULT_TENANT
-from carom_intake.domain.addresses import Address, is_among, parse_networks
+from carom_intake.domain.addresses import Address, parse_networks
 
 ID = r"[a-z0-9][a-z0-9-]{0,31}"
 TENANT = r"[a-z0-9][a-z0-9-]{0,62}"
@@ -147,7 +147,7 @@ class Keys:
             return Refusal.UNKNOWN
         if key.expires_at is not None and key.expires_at <= now:
             return Refusal.EXPIRED
-        if key.cidrs and not is_among(address(), self._networks[key_id]):
+        if key.cidrs and not self._networks[key_id].hold(address()):
             return Refusal.ADDRESS
         return key
 
