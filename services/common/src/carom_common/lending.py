@@ -20,6 +20,8 @@ RENEW_SECONDS = 1.0
 FEW = 8
 """An eighth of a limit is hardly more than a fair share: who has no more need not ask so often who waits."""
 RENEW_FEW_SECONDS = 3.0
+LITTLE = 32
+"""A part of a limit that nobody misses until it runs out: one call to each of very many hosts is told only once."""
 
 W = TypeVar("W")
 
@@ -51,15 +53,16 @@ class Lender(Generic[W]):
         """Renew what is used, and give back what is not: at once where others may miss it, never where it is little."""
         for host in list(self._lent):
             idle = not host.running and not host.waiting
-            few = host.granted * FEW <= host.limits.concurrency
-            if idle and few:
+            limit = host.limits.concurrency
+            if idle and host.granted * LITTLE <= limit:
                 if now >= host.granted_until and not host.asking:
                     host.granted = host.peak = 0
                     self._lent.discard(host)
                 continue
-            if idle and host.granted * 2 >= host.limits.concurrency:
+            seldom = not idle and host.granted * FEW <= limit
+            if idle and host.granted * 2 >= limit:
                 host.peak = 0
-            elif now - host.renewed_at < (RENEW_FEW_SECONDS if few else RENEW_SECONDS):
+            elif now - host.renewed_at < (RENEW_FEW_SECONDS if seldom else RENEW_SECONDS):
                 continue
             elif host.others:
                 host.peak = 0
