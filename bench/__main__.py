@@ -4,7 +4,7 @@ Parts: compare (../shared/bench), own (Carom alone; also in place of compare whe
 accepting (single posts and batches, lateness of delayed jobs), retries (lateness), backlog (drain and memory),
 dead (a healthy host beside dead ones), controls (what security costs), telemetry (what metrics and traces cost),
 slow (thousands of slow calls at once; two executors), failing (what jobs that fail twice cost) and, only when they
-are named, lists (first pages) and budget (what of a job costs how much).
+are named, growth (what a job costs beside very many), lists (first pages) and budget (what of a job costs how much).
 Without a part all others.
 """
 
@@ -25,6 +25,7 @@ from bench import (
     controls,
     dead_hosts,
     failing,
+    growth,
     lists,
     own,
     peers,
@@ -51,10 +52,11 @@ PARTS = (
     "telemetry",
     "slow",
     "failing",
+    "growth",
     "lists",
     "budget",
 )
-WHEN_NAMED = ("lists", "budget")
+WHEN_NAMED = ("growth", "lists", "budget")
 DEAD_RATE, DEAD_SECONDS = 50, 40
 FAILING_RATE = 100
 _LOCK = RUN_DIR / "bench.lock"
@@ -92,7 +94,9 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--backlog", type=_count, default=200_000, help="jobs in the backlog (200000)")
     parser.add_argument("--dead", type=_count, default=10_000, help="dead hosts (10000)")
     parser.add_argument("--failing", type=_count, default=3000, help="jobs that fail twice (3000)")
-    parser.add_argument("--kept", type=_count, default=1_000_000, help="jobs kept while they are listed (1000000)")
+    parser.add_argument(
+        "--kept", type=_count, default=1_000_000, help="jobs kept or queued beside lists and growth (1000000)"
+    )
     options = parser.parse_args()
     if unknown := set(options.parts) - set(PARTS):
         parser.error(f"no part {', '.join(sorted(unknown))}: there are {', '.join(PARTS)}")
@@ -143,6 +147,7 @@ def _measure(parts: list[str], o: argparse.Namespace) -> int:
         "telemetry": (120 + o.rounds * 120 * len(telemetry.WAYS), lambda: telemetry.measure(o.rounds)),
         "slow": (600, slow.measure),
         "failing": (600 + 2 * o.failing // FAILING_RATE, lambda: failing.measure(o.failing, FAILING_RATE)),
+        "growth": (1200 + o.kept // 200, lambda: growth.measure(o.kept)),
         "lists": (300 + o.kept // 1000, lambda: lists.measure(o.kept)),
         "budget": (600, budget.measure),
     }

@@ -54,7 +54,7 @@ def measure(count: int) -> dict[str, Any]:
     intake = Service("intake", env, log=directory / "intake.log")
     try:
         redis.start()
-        entries, seconds, entry_bytes = _fill(redis.url, count)
+        entries, seconds, entry_bytes = fill(redis.url, count)
         say(f"  filled in {seconds:.0f} s: {entries / count:.1f} index entries a job, {entry_bytes:.0f} bytes each\n")
         intake.start()
         pages = {name: _time(intake.url, query) for name, query in QUERIES.items()}
@@ -72,7 +72,7 @@ def measure(count: int) -> dict[str, Any]:
     }
 
 
-def _fill(url: str, count: int) -> tuple[int, float, float]:
+def fill(url: str, count: int) -> tuple[int, float, float]:
     """Put the jobs in; gives index entries, seconds, and bytes an entry."""
     started, entries = time.monotonic(), 0
     with _Pipe(url) as pipe:

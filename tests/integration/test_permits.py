@@ -15,7 +15,7 @@ from carom_common.adapters.store.tenants import Tenants
 from carom_common.domain.pauses import Pause, Selector
 from carom_common.domain.rules import Limits, Rule
 from carom_common.hosts import Host
-from carom_common.lending import Lender
+from carom_common.lending import RENEW_SECONDS, Lender
 
 pytestmark = pytest.mark.stack
 NAMES = ("a", "b", "c")
@@ -101,7 +101,7 @@ async def test_the_little_that_a_host_had_is_not_given_back_but_runs_out(batcher
     assert (little.asking, much.asking) == (False, True), "others may miss the only one of two"
     await _answered([much])
     assert ((await store.live("little")).permits, (await store.live("much")).permits) == (1, 0)
-    lender.renew(now + PERMIT_LEASE_MS / 1000)
+    lender.renew(now + PERMIT_LEASE_MS / 1000 - RENEW_SECONDS)
     assert (little.asking, little.granted, little.idle) == (False, 0, True)
     await lender.close()
 

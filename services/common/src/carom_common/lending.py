@@ -54,15 +54,16 @@ class Lender(Generic[W]):
         for host in list(self._lent):
             idle = not host.running and not host.waiting
             limit = host.limits.concurrency
-            if idle and host.granted * LITTLE <= limit:
-                if now >= host.granted_until and not host.asking:
+            if host.asking:
+                continue
+            if idle and 0 < host.granted * LITTLE <= limit and not host.others:
+                if now >= host.granted_until - RENEW_SECONDS:  # or a call begins with a permit that ends in its middle
                     host.granted = host.peak = 0
                     self._lent.discard(host)
                 continue
-            seldom = not idle and host.granted * FEW <= limit
             if idle and host.granted * 2 >= limit:
                 host.peak = 0
-            elif now - host.renewed_at < (RENEW_FEW_SECONDS if seldom else RENEW_SECONDS):
+            elif now - host.renewed_at < _interval(host):
                 continue
             elif host.others:
                 host.peak = 0
@@ -115,7 +116,11 @@ class Lender(Generic[W]):
             host.ask_again = 0.0
 
     async def _renew(self, host: Host[W]) -> None:
-        await self._borrow(host)
+        try:
+            await self._borrow(host)
+        except StoreUnavailable:
+            host.renewed_at += RENEW_SECONDS - _interval(host)  # before what was lent runs out
+            raise
         host.peak = host.running
         if host.granted <= host.share:
             host.yielding = False
@@ -135,6 +140,11 @@ class Lender(Generic[W]):
         host.probe_ready = await self._store.probe(host.name, host.limits.open_seconds)
         if not host.probe_ready:
             host.circuit.look_again(self._loop.time() + 1)
+
+
+def _interval(host: Host[W]) -> float:
+    """Seconds between two renewals."""
+    return RENEW_FEW_SECONDS if host.running and host.granted * FEW <= host.limits.concurrency else RENEW_SECONDS
 
 
 async def _guarded(step: Coroutine[Any, Any, None]) -> None:

@@ -1,10 +1,12 @@
 """Keeps the indexes small: takes out entries whose record is gone, or says something else by now.
 
 Records expire by themselves, their entries do not. A sweep goes through every index, the oldest entries first, a
-bounded part of it in each pass, and remembers where it was. It rests for as long as it worked: jobs come first.
+bounded part of it in each pass, and remembers where it was. It rests for as long as it read in vain, which does not
+grow with what is kept: jobs come first.
 """
 
 import asyncio
+import random
 import time
 from collections import deque
 from collections.abc import Iterable
@@ -37,8 +39,10 @@ _FOUND = ("host:", "label:")
 _FOUND_KEPT = 10_000
 _SCANS, _SCAN_COUNT = 100, 1000
 """How many keys of the store a pass looks at to find more indexes."""
-_QUIET_ENTRIES = 1000
-"""Entries of one index that a pass reads where few are gone."""
+_QUIET_ENTRIES, _QUIET_A_PASS = 1000, 20_000
+"""Entries of one index, and of all whose names are known or were found, that a pass reads where few are gone."""
+_ROUND_TRIP = 20
+"""Entries that an index counts for at least."""
 _PASS_SECONDS = 40.0
 _LOOKS = 50
 """States that are asked for in one round trip, which others have to wait for."""
@@ -55,19 +59,22 @@ class Sweep:
         self._at: dict[str, int] = {}
         self._scan = b"0"
         self._found: deque[str] = deque()
+        self._quiet = 0
+        """Entries that may still be read where few are gone."""
         self.removed = 0
 
     async def run(self) -> None:
         """Sweep part of every index whose name is known, and of those found lately."""
-        ends = time.monotonic() + _PASS_SECONDS
-        for tenant in await self._tenants.known():
-            for name in _KNOWN:
-                if time.monotonic() > ends:
-                    return
-                await self._sweep(index_key(tenant, name), name, ends)
+        ends, self._quiet = time.monotonic() + _PASS_SECONDS, _QUIET_A_PASS
+        keys = [(index_key(tenant, name), name) for tenant in await self._tenants.known() for name in _KNOWN]
+        for key, name in random.sample(keys, len(keys)):  # where they are too many, other ones in each pass
+            if time.monotonic() > ends or self._quiet <= 0:
+                break
+            await self._sweep(key, name, ends)
         await self._look_for_more()
+        self._quiet = _QUIET_A_PASS
         for _ in range(len(self._found)):
-            if time.monotonic() > ends:
+            if time.monotonic() > ends or self._quiet <= 0:
                 return
             key = self._found.popleft()
             done = await self._sweep(key, key.split(":", 3)[3], ends)
@@ -79,6 +86,7 @@ class Sweep:
         for _ in range(_SCANS):
             if len(self._found) >= _FOUND_KEPT:
                 return
+            began = time.monotonic()
             command = ("SCAN", self._scan, "MATCH", "carom:idx:*", "COUNT", _SCAN_COUNT)
             self._scan, keys = await self._batcher.run(*command)
             known = set(self._found)
@@ -88,6 +96,7 @@ class Sweep:
                     self._found.append(key)
             if self._scan == b"0":
                 return
+            await _rest(began)
 
     async def _sweep(self, key: str, name: str, ends: float) -> bool:
         """Sweep the front of an index for as long as it is stale, then some more of it; True when its end was reached.
@@ -116,11 +125,12 @@ class Sweep:
             entries = [(member, created) for member, score in pairs(reply) if (created := int(float(score))) < oldest]
             stale = await self._stale(key, name, entries)
             rank += len(entries) - stale
-            await asyncio.sleep(time.monotonic() - began)
-            if len(entries) < _BATCH:
-                return True, rank
             if stale < _BATCH // 4:
                 quiet -= _BATCH
+                self._quiet -= max(len(entries), _ROUND_TRIP)
+                await _rest(began)
+            if len(entries) < _BATCH:
+                return True, rank
         return False, rank
 
     async def _stale(self, key: str, name: str, entries: list[Entry]) -> int:
@@ -165,3 +175,8 @@ class Sweep:
             else {}
             for values in replies
         ]
+
+
+async def _rest(since: float) -> None:
+    """For as long as was worked."""
+    await asyncio.sleep(time.monotonic() - since)
