@@ -106,8 +106,9 @@ def _by_circuit(case: Case) -> _Hindrance:
 def _by_bulkhead(case: Case) -> _Hindrance:
     return _Hindrance(
         f"When it last looked, nobody had heard from {case.host} for an hour, or it failed lately: such hosts share a "
-        "part of an executor's slots, and that was full.",
-        "It begins when a slot for such hosts is free.",
+        "part of an executor's slots, where calls begin one after the other: that was full, or this one's turn had not "
+        "come.",
+        "It begins when it is its turn.",
         "See whether many jobs are for hosts that do not answer; more executors have more such slots.",
     )
 
