@@ -17,6 +17,7 @@ from bench.dead_hosts import everywhere, host
 from bench.drain import STALL_SECONDS, drain
 from bench.job import API_PATH, job
 from bench.report import say, table, title
+from bench.slow import OK
 from bench.stand import COMPONENTS, Stand
 from bench.usage import cpu_ms_each, cpu_seconds, sampled
 from devstack.errors import DevstackError
@@ -35,7 +36,6 @@ KEPT_TURNS = 15
 HOST_SECONDS = 300
 REWRITE_SECONDS = 300
 """How long Redis may take to write its file anew after all was put in."""
-OK = b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n"
 
 Cost = Mapping[str, float]
 MakeJob = Callable[[int], dict[str, Any]]
