@@ -64,7 +64,7 @@ chaos: $(STAMP) ## break everything there is under load, for an hour, and write 
 chaos-short: $(STAMP) ## the same scenarios, some seconds of each
 	@scripts/install-servers --tests
 	@if [ -n "$(ARGS)" ]; then $(BIN)/pytest tests/chaos $(ARGS); else scripts/lanes \
-		"several-servers: tests/chaos/test_several_servers.py" + "scenarios: tests/chaos/test_scenarios.py"; fi
+		"other-stages: tests/chaos/test_other_stages.py" + "usual-stage: tests/chaos/test_usual_stage.py"; fi
 
 .PHONY: soak
 soak: $(STAMP) ## two hours of random faults at half of capacity, and nothing may leak (ARGS="--minutes 10")

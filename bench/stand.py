@@ -13,7 +13,7 @@ from bench.report import say
 from devstack.certificates import Authority
 from devstack.paths import ROOT
 from devstack.process import Process, clean_environment
-from devstack.servers import RabbitMQ, Redis
+from devstack.servers import USUAL_TICK_MS, RabbitMQ, Redis
 from devstack.services import KINDS, Stack
 
 OURS = ROOT / "bench" / "ours.json"
@@ -36,7 +36,7 @@ class Stand:
     ) -> None:
         self.directory = directory or Path(tempfile.mkdtemp(prefix="carom-bench-"))
         tls = authority.server("127.0.0.1") if authority else None
-        self.rabbitmq = RabbitMQ(self.directory / "rabbitmq", tls=tls)
+        self.rabbitmq = RabbitMQ(self.directory / "rabbitmq", tls=tls, tick_ms=USUAL_TICK_MS)
         self.redis = Redis(self.directory / "redis", tls=tls)
         settings: dict[str, str] = json.loads(OURS.read_text())["env"] | dict(env)
         if authority:

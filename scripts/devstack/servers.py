@@ -19,6 +19,7 @@ __all__ = ["RabbitMQ", "Redis", "ServerTls"]
 # A delayed message that falls due while the broker starts, before its bindings are back, is tried again after this
 # time; the default of three minutes would keep a retry waiting for as long.
 _ADVANCED = "[{rabbit, [{dead_letter_worker_publisher_confirm_timeout, 10000}]}].\n"
+USUAL_TICK_MS = 5000
 
 
 class ServerTls(NamedTuple):
@@ -35,6 +36,7 @@ class RabbitMQ(Server):
 
     With `epmd_port`, the same in a whole cluster, it is named after its address, and others can find it there.
     `kernel` has parameters of Erlang's kernel by name; `hosts` the addresses to listen on, if they are several.
+    Quorum queues say how long they are only once in `tick_ms`, for which whoever waits for them to be empty waits.
     """
 
     label = "RabbitMQ"
@@ -52,9 +54,11 @@ class RabbitMQ(Server):
         epmd_port: int | None = None,
         kernel: Mapping[str, str | int] | None = None,
         hosts: Sequence[str] = (),
+        tick_ms: int = 1000,
     ) -> None:
         super().__init__(directory, port, place)
         self.tls = tls
+        self._tick_ms = tick_ms
         # The name is part of the data's path: it must not depend on the port. A private epmd keeps nodes apart.
         self.node = f"carom@{place.host}" if epmd_port else "carom@localhost"
         self.management_port = free_port() if management else None
@@ -153,7 +157,7 @@ class RabbitMQ(Server):
             "RABBITMQ_CONFIG_FILES": str(d / "conf.d"),
             "RABBITMQ_ADVANCED_CONFIG_FILE": str(d / "advanced.config"),
             "RABBITMQ_ENABLED_PLUGINS_FILE": str(d / "enabled_plugins"),
-            "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": kernel,
+            "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": f"{kernel} -rabbit quorum_tick_interval {self._tick_ms}",
             "RABBITMQ_CTL_ERL_ARGS": kernel,
         }
 

@@ -16,12 +16,8 @@ from tests.chaos.scenarios import (
 )
 from tests.chaos.stage import Stage
 
-_ONE = (services, rabbitmq, redis, poison, overload, peers, network, names)
-_SEVERAL = (partitions, sentinel, cluster)
-GROUPS = (*_ONE, *_SEVERAL)
-BESIDE_ONE_SERVER: list[Scenario] = sorted(
-    (scenario for group in _ONE for scenario in group.SCENARIOS), key=lambda scenario: scenario.stage is not Stage
-)
-"""Of each kind. Those that share the usual stage come first."""
-BESIDE_SEVERAL: list[Scenario] = [scenario for group in _SEVERAL for scenario in group.SCENARIOS]
-ALL = [*BESIDE_ONE_SERVER, *BESIDE_SEVERAL]
+GROUPS = (services, rabbitmq, redis, poison, overload, peers, network, names, partitions, sentinel, cluster)
+ALL: list[Scenario] = [scenario for group in GROUPS for scenario in group.SCENARIOS]
+ON_THE_USUAL_STAGE = [scenario for scenario in ALL if scenario.stage is Stage]
+ON_OTHER_STAGES = [scenario for scenario in ALL if scenario.stage is not Stage]
+"""Proxies in between, other settings, walls, several servers: most have to wait until theirs is up."""
