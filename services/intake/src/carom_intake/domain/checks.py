@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
@@ -9,6 +10,7 @@ from msgspec import UNSET
 
 from carom_common.contracts.job import MAX_AHEAD_MS, Job
 from carom_common.domain.clock import parse_rfc3339
+from carom_common.domain.destinations import origin_of
 from carom_common.domain.egress_rules import ANY_TENANT, HostList, TenantRules
 from carom_common.domain.framing import FRAMING_HEADERS
 from carom_common.domain.outbound import ANYTHING, Outbound, called_host
@@ -55,24 +57,32 @@ def url_problems(
     if _NOT_IN_URL.search(url):
         yield Problem(pointer, "must be a URL without spaces, backslashes and control characters")
         return
-    try:
-        parts = urlsplit(url)
-        port = parts.port
-    except ValueError as error:
-        yield Problem(pointer, f"is no valid URL: {error}")
-        return
-    if parts.scheme not in ("http", "https"):
-        yield Problem(pointer, "must be an absolute URL with the scheme http or https")
-    elif not parts.hostname:
-        yield Problem(pointer, "must name a host")
-    elif port == 0:
-        yield Problem(pointer, "must have a port from 1 to 65535, or none")
-    elif "@" in parts.netloc:
-        yield Problem(pointer, "must not carry a user name or password; set an Authorization header instead")
-    elif (why := outbound.refusal(parts.scheme, port)) is not None or (
+    origin = _origin(origin_of(url))
+    if isinstance(origin, str):
+        yield Problem(pointer, origin)
+    elif (why := outbound.refusal(*origin)) is not None or (
         hosts is not None and (why := hosts.refusal(called_host(url))) is not None
     ):
         yield Problem(pointer, f"cannot be called: {why}")
+
+
+@lru_cache(maxsize=4096)
+def _origin(origin: str) -> tuple[str, int | None] | str:
+    """Scheme and port of a URL up to its path, or what is wrong with it. Few origins have many jobs."""
+    try:
+        parts = urlsplit(origin)
+        port = parts.port
+    except ValueError as error:
+        return f"is no valid URL: {error}"
+    if parts.scheme not in ("http", "https"):
+        return "must be an absolute URL with the scheme http or https"
+    if not parts.hostname:
+        return "must name a host"
+    if port == 0:
+        return "must have a port from 1 to 65535, or none"
+    if "@" in parts.netloc:
+        return "must not carry a user name or password; set an Authorization header instead"
+    return parts.scheme, port
 
 
 def header_problems(

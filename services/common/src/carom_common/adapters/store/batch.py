@@ -4,17 +4,16 @@ import asyncio
 import contextlib
 import hashlib
 import importlib.resources
-import math
 from collections import deque
 from collections.abc import Iterable
 from time import perf_counter
 from typing import Any, NamedTuple
 
 import hiredis
-from redis.asyncio.connection import AbstractConnection
 from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import NoScriptError, ReadOnlyError, RedisError, ResponseError
+from redis.exceptions import NoScriptError, ReadOnlyError, RedisError
 
+from carom_common.adapters.store.connection import Connection
 from carom_common.adapters.store.pool import SOCKET_SECONDS, connection_pool
 from carom_common.contracts.sealing import CLEAR, Vault
 from carom_common.telemetry import metrics
@@ -74,7 +73,7 @@ class Batcher:
         self.vault = vault
         """What seals jobs and responses on their way to Redis, and opens them again."""
         self._pool = connection_pool(url, tls)
-        self._connection: AbstractConnection | None = None
+        self._connection: Connection | None = None
         self._scripts: dict[str, str] = {}
         self._waiting: deque[Entry] = deque()
         self._sender: asyncio.Task[None] | None = None
@@ -182,27 +181,19 @@ class Batcher:
             return await self._exchange(data, len(commands))
 
     async def _exchange(self, data: bytes, count: int) -> list[Any]:
-        replies: list[Any] = []
         try:
             async with asyncio.timeout(SOCKET_SECONDS):
                 if self._connection is None:
-                    self._connection = await self._pool.get_connection()  # type: ignore[no-untyped-call]
-                await self._connection.send_packed_command(data, check_health=False)
-                while len(replies) < count:
-                    try:
-                        # No timeout within the timeout: one for each reply is a third of the cost of reading it.
-                        replies.append(await self._connection.read_response(timeout=math.inf))
-                    except ResponseError as error:
-                        replies.append(error)
+                    self._connection = await Connection.open(self._pool)
+                replies = await self._connection.exchange(data, count)
         except BaseException:
             await self._forget_connection()
             raise
-        if any(isinstance(reply, ReadOnlyError) for reply in replies):
-            await self._forget_connection()  # a failover: the name leads to the new primary
+        if any(isinstance(reply, ReadOnlyError | RedisConnectionError) for reply in replies):
+            await self._forget_connection()  # a failover, or one that loads: the name may lead to another one
         return replies
 
     async def _forget_connection(self) -> None:
         connection, self._connection = self._connection, None
         if connection is not None:
-            await connection.disconnect(nowait=True)
-            await self._pool.release(connection)
+            await connection.close()
