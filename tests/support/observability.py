@@ -15,6 +15,8 @@ CHART = ROOT / "charts/carom"
 DASHBOARDS = sorted((CHART / "dashboards").glob("*.json"))
 RULES = sorted((CHART / "rules").glob("*.yaml"))
 RUNBOOKS = ROOT / "docs/operations/runbooks"
+REFERENCE = ROOT / "docs/reference"
+EVENTS = set(re.findall(r"^\| `(\w+)` \|", (REFERENCE / "events.md").read_text(), re.MULTILINE))
 OF_PROMETHEUS = {"namespace", "job", "instance", "le"}
 """Labels that are not ours."""
 
