@@ -9,7 +9,9 @@ from typing import Any
 
 import pytest
 import yaml
-from tests.support.observability import EVENTS, RULES, alerts, names, rules
+from tests.support.observability import EVENTS, RULES, alerts, names, rules, unknown
+
+from carom_common.telemetry.metrics import CATALOGUE
 
 HERE = Path(__file__).parent
 CASES = sorted(HERE.glob("*.yaml"))
@@ -48,6 +50,18 @@ def test_the_files_are_good() -> None:
 @pytest.mark.parametrize("path", CASES, ids=lambda path: path.stem)
 def test_alerts_fire_when_they_should_and_not_otherwise(path: Path) -> None:
     assert "SUCCESS" in promtool("test", "rules", path.name)
+
+
+def test_cases_are_of_series_that_exist() -> None:
+    """A rule is not tried with a series that nobody tells: labels and their values, and whose it is."""
+    given = {each["series"] for case in cases() for each in case["input_series"] if each["series"].startswith("carom_")}
+    assert [
+        wrong for each in given for wrong in unknown(each) if not wrong.startswith("carom_build_info{version")
+    ] == []
+    telling = {metric.name + suffix: metric.by for metric in CATALOGUE for suffix in metric.suffixes}
+    for each in given:
+        service = re.search(r'job="carom-(\w+)"', each)
+        assert not service or service[1] in telling[each.split("{")[0]], each
 
 
 def test_a_wrong_case_fails(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ RULES = sorted((CHART / "rules").glob("*.yaml"))
 RUNBOOKS = ROOT / "docs/operations/runbooks"
 REFERENCE = ROOT / "docs/reference"
 EVENTS = set(re.findall(r"^\| `(\w+)` \|", (REFERENCE / "events.md").read_text(), re.MULTILINE))
-OF_PROMETHEUS = {"namespace", "job", "instance", "le"}
+OF_PROMETHEUS = {"namespace", "job", "instance", "pod", "service", "container", "endpoint", "le"}
 """Labels that are not ours."""
 
 
