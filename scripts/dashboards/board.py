@@ -69,7 +69,8 @@ class Query:
 
 
 Levels = tuple[float, float] | None
-"""From which value on a panel is yellow, and red. Red is where an alert fires, where one does."""
+"""From which value on a panel is yellow, and red. Red is where an alert fires, where one does, or yellow
+where there is a warning before it."""
 
 
 def ours(metric: str, where: str = "") -> str:
@@ -227,7 +228,7 @@ def board(uid: str, title: str, says: str) -> Dashboard:
         .with_variable(DatasourceVariable("traces").label("Traces").type("tempo"))
         .with_variable(
             TextBoxVariable("tenant")
-            .label("Tenant")
+            .label("Tenant, of logs and traces")
             .default_value(".*")
             .current(VariableOption(value=".*", text=".*", selected=True))
             .description("For the links to logs and traces, a regular expression. Metrics name no tenant.")

@@ -119,6 +119,7 @@ def overview() -> Dashboard:
             "can read; the event message_parked has the reason.",
         )
     )
+    made = made.with_panel(graph("Acts on jobs", rate("carom_acts_total", by="act"), unit="ops"))
     made = made.with_row(row("Saturation"))
     made = made.with_panel(
         graph(
@@ -143,19 +144,25 @@ def overview() -> Dashboard:
         )
     )
     made = made.with_panel(
-        graph("Lag of the event loops", quantiles("carom_event_loop_lag_seconds", by="job", exemplars=False), unit="s")
+        graph(
+            "Lag of the event loops",
+            quantiles("carom_event_loop_lag_seconds", by="job", exemplars=False),
+            unit="s",
+            levels=(0.1, 1),
+        )
     )
     made = made.with_row(row("Connections"))
     made = made.with_panel(
         graph(
             "Pods without broker or store",
             Query(f"sum by (job) ({ours('carom_broker_up')} == bool 0)", "no broker, {{job}}"),
+            Query(f"sum by (job) ({ours('carom_consumer_up')} == bool 0)", "not consuming, {{job}}"),
             Query(f"sum by (job) ({ours('carom_store_up')} == bool 0)", "no store, {{job}}"),
             unit="short",
-            levels=(1, 2),
-            says="Connections that are down. The broker: it is away, or has a memory or disk alarm. The store: it is "
-            "away, "
-            "full or read-only. /readyz?verbose of the pod says which; see the dashboard of the parts.",
+            levels=(1, 1),
+            says="Connections that are down. The broker: it is away, or has a memory or disk alarm. Not consuming "
+            "with a broker: a queue is gone. The store: it is away, full or read-only. /readyz?verbose of the pod says "
+            "which; see the dashboard of the parts.",
         )
     )
     made = made.with_panel(

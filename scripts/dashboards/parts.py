@@ -4,7 +4,7 @@ from grafana_foundation_sdk.builders.dashboard import Dashboard
 from grafana_foundation_sdk.builders.stat import Panel as Stat
 from grafana_foundation_sdk.builders.timeseries import Panel as TimeSeries
 
-from dashboards.board import Query, board, figure, graph, other_namespaces, ours, quantiles, rate, row, total
+from dashboards.board import Query, board, figure, graph, other_namespaces, ours, quantiles, rate, row
 
 _RABBIT = 'namespace=~"$rabbitmq"'
 _WORK = f'{_RABBIT}, queue=~"carom[.](execute|callback).*"'
@@ -14,6 +14,7 @@ _REDIS = 'namespace=~"$redis"'
 _CONTAINERS = 'namespace=~"$namespace", pod=~".*(intake|executor|callback).*", container=~"intake|executor|callback"'
 _DEPLOYMENTS = 'namespace=~"$namespace", deployment=~".*(intake|executor|callback)"'
 _PER_JOB = "by (job)"
+_DAY = 86_400
 
 
 def parts() -> Dashboard:
@@ -85,7 +86,7 @@ def _redis_figures() -> tuple[Stat, ...]:
             "Redis memory in use",
             Query(f"max (redis_memory_used_bytes{{{_REDIS}}} / (redis_memory_max_bytes{{{_REDIS}}} > 0))"),
             unit="percentunit",
-            levels=(0.7, 0.85),
+            levels=(0.7, 0.8),
             says="Of maxmemory. Full, it refuses writes and intake answers 503: raise it, or shorten config.retention; "
             "docs/operations/capacity.md says how much a job takes.",
         ),
@@ -175,17 +176,19 @@ def _rabbitmq() -> tuple[TimeSeries, ...]:
             says="Two connections a pod of executor and callback, one of intake. Sawteeth: something cuts connections.",
         ),
         graph(
-            "Raft: entries written, and to be committed",
+            "Raft: entries committed",
             Query(
                 f"sum by (instance) (rate(rabbitmq_raft_log_commit_index{{{_RABBIT}}}[$__rate_interval]))",
-                "committed, {{instance}}",
+                "{{instance}}",
             ),
-            Query(
-                f"max by (instance) (rabbitmq_raft_entry_commit_latency_seconds{{{_RABBIT}}})",
-                "commit latency, {{instance}}",
-            ),
-            unit="short",
-            says="How fast quorum queues write. Latency high: slow disks or network between the nodes.",
+            unit="ops",
+            says="How much quorum queues write. Less while as many jobs come in: see how long a commit takes, beside.",
+        ),
+        graph(
+            "Raft: time to commit an entry",
+            Query(f"max by (instance) (rabbitmq_raft_entry_commit_latency_seconds{{{_RABBIT}}})", "{{instance}}"),
+            unit="s",
+            says="How fast quorum queues write. High: slow disks, or a slow network between the nodes.",
         ),
         graph(
             "Confirms, as Carom sees them",
@@ -354,25 +357,31 @@ def _pods() -> tuple[TimeSeries, ...]:
                 "{{job}}, {{loop}}",
             ),
             unit="s",
-            levels=(10, 20),
-            says="Since a loop last went round. At 20 s /livez fails and the kubelet restarts the pod.",
+            levels=(20, 60),
+            says="Since a loop last went round. At 20 s /livez fails and the kubelet restarts the pod; who is still "
+            "there at 60 s has no working probe.",
         ),
         graph(
-            "Days until something expires",
+            "Until a certificate expires",
             Query(
-                f"min by (use) (({ours('carom_certificate_expiry_timestamp_seconds')} > 0) - time()) < Inf",
-                "certificate: {{use}}",
+                f"min by (use) (({ours('carom_certificate_expiry_timestamp_seconds')} > 0) - time()) < Inf", "{{use}}"
             ),
-            Query(f"min (({ours('carom_api_key_expiry_timestamp_seconds')} > 0) - time()) < Inf", "API key"),
             unit="s",
-            levels=(14 * 86_400, 3 * 86_400),
-            says="Renew certificates in their Secret, the files are read again; make a new API key before the old "
-            "one ends.",
+            levels=(14 * _DAY, 2 * _DAY),
+            says="Yellow: what renews certificates has failed. Renew it in its Secret; the files are read again.",
         ),
         graph(
-            "Defects",
-            rate("carom_defects_total", by="where"),
-            total("carom_unsealable_total", name="not to be opened"),
+            "Until an API key expires",
+            Query(f"min (({ours('carom_api_key_expiry_timestamp_seconds')} > 0) - time()) < Inf", "the first"),
+            unit="s",
+            levels=(14 * _DAY, 7 * _DAY),
+            says="GET /api/keys shows which. Make a new one, and give it to the client before the old one ends.",
+        ),
+        graph(
+            "Defects, and what cannot be opened, in an hour",
+            Query(f"sum by (where) (increase({ours('carom_defects_total')}[1h]))", "{{where}}"),
+            Query(f"sum (increase({ours('carom_unsealable_total')}[1h]))", "not to be opened"),
             unit="short",
+            levels=(1, 1),
         ),
     )

@@ -1,13 +1,14 @@
 """Monitors, alerts and dashboards: they name metrics that exist, and all files are rendered."""
 
 import json
+import math
 import re
 from typing import Any
 
 import pytest
 import yaml
 from tests.support import helm
-from tests.support.observability import DASHBOARDS, RULES, Panel, boards, panels, queries, unknown
+from tests.support.observability import DASHBOARDS, RULES, Panel, alerts, boards, panels, queries, unknown
 
 from carom_common.telemetry.metrics import CATALOGUE
 from carom_common.telemetry.metrics.kinds import Histogram
@@ -15,6 +16,21 @@ from carom_common.topology import QUEUES
 from dashboards import pages
 from dashboards.pages import FOLDER, PAGES
 
+RED_OF = {
+    "Age of the oldest job that is due": [("CaromJobsWaiting", "warning")],
+    "Alarms of RabbitMQ": [("CaromBrokerAlarm", "critical")],
+    "Backlog, of its limit": [("CaromBacklogFilling", "warning")],
+    "Dead-lettered at most once": [("CaromDeadLetteredAtMostOnce", "critical")],
+    "Defects, and what cannot be opened, in an hour": [("CaromDefects", "warning"), ("CaromUnsealable", "critical")],
+    "Lateness of retries": [("CaromRetriesLate", "warning")],
+    "Loops that stand still": [("CaromLoopStalled", "critical")],
+    "Oldest job due": [("CaromJobsWaiting", "warning")],
+    "Pods without broker or store": [("CaromBrokerDown", "critical")],
+    "Redis memory in use": [("CaromStoreFilling", "warning")],
+    "Until a certificate expires": [("CaromCertificateExpires", "critical")],
+    "Until an API key expires": [("CaromApiKeyExpires", "warning")],
+}
+"""Panels that show what alerts watch."""
 VARIABLES = re.compile(r"\$(?!__)\{?(\w+)")
 
 
@@ -94,6 +110,11 @@ def test_variables_are_there(name: str) -> None:
     assert used - {"__from", "__to"} == given
 
 
+def test_metrics_name_no_tenant() -> None:
+    """As the variable says: one that did would have to be filtered by it."""
+    assert [metric.name for metric in CATALOGUE if "tenant" in metric.label_names] == []
+
+
 def test_panels_do_not_overlap() -> None:
     for name, board in boards().items():
         taken: set[tuple[int, int]] = set()
@@ -125,12 +146,33 @@ def test_latencies_of_the_path_lead_to_traces() -> None:
 
 
 def test_a_unit_and_its_levels_are_the_same_everywhere() -> None:
-    """The same query has the same unit and thresholds on whichever dashboard it is."""
+    """Whatever it is grouped by, a query has one unit and the same thresholds on every dashboard; so has a title."""
     seen: dict[str, Any] = {}
     for panel in panels():
         defaults = panel.document["fieldConfig"]["defaults"]
-        for query in panel.queries:
-            assert seen.setdefault(query, defaults["unit"]) == defaults["unit"], panel
+        look = defaults["unit"], defaults["thresholds"]["steps"]
+        for same in {panel.title, *(re.sub(r" by \([^)]*\)", "", query) for query in panel.queries)}:
+            assert seen.setdefault(same, look) == look, panel
+
+
+def red(panel: Panel) -> float:
+    """From where on a panel is red: the last of its steps, or the end of the first where less is worse."""
+    steps = panel.document["fieldConfig"]["defaults"]["thresholds"]["steps"]
+    return float(steps[1 if steps[0]["color"] == "red" else -1]["value"])
+
+
+def limit(name: str, severity: str) -> float:
+    """What an alert compares with. Of what is counted, one is more than none."""
+    (expr,) = [a["expr"] for a in alerts() if (a["alert"], a["labels"]["severity"]) == (name, severity)]
+    (product, *_) = re.findall(r"\) [<>] ([\d.* ]+)", expr)
+    return math.prod(float(factor) for factor in product.split("*")) or 1
+
+
+@pytest.mark.parametrize("title", RED_OF)
+def test_red_is_where_the_alert_fires(title: str) -> None:
+    found = [panel for panel in panels() if panel.title == title]
+    assert found
+    assert {red(panel) for panel in found} == {limit(*alert) for alert in RED_OF[title]}
 
 
 # Rendered

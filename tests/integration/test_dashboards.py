@@ -9,7 +9,7 @@ import json
 import re
 import secrets
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
@@ -17,10 +17,11 @@ import aio_pika
 import pytest
 from redis import Redis as Client
 from tests.integration.conftest import ENV, Servers
+from tests.support import history
 from tests.support.client import Api
 from tests.support.intakes import keys_text
-from tests.support.observability import RULES, Panel, boards, panels
-from tests.support.prometheus import Prometheus, RedisExporter
+from tests.support.observability import RULES, Panel, alerts, boards, panels
+from tests.support.prometheus import SCRAPE_SECONDS, Prometheus, RedisExporter
 from tests.support.prometheus import Target as Scraped
 from tests.support.target import Answer, Target, respond
 from tests.support.waiting import eventually
@@ -35,26 +36,32 @@ pytestmark = pytest.mark.stack
 
 SECONDS = 15
 """Of traffic."""
-VARIABLES = {"namespace": ".+", "rabbitmq": ".+", "redis": ".+", "__rate_interval": "8s"}
-SLOW_SECONDS = 5.0
+VARIABLES = {"namespace": ".+", "rabbitmq": ".+", "redis": ".+"}
+RATE_INTERVAL = "8s"
+SLOW_SECONDS = 2.0
+"""For one query over the hours that a dashboard shows at first: they take up to 0.3 s on two cores."""
+STEP_SECONDS = 15
+"""Of Grafana, for three hours on a wide panel."""
 VHOST = "panels"
 FAST: dict[str, Any] = {"retryDelay": 100, "maxRetries": 1, "retry": {"strategy": "fixed"}}
 
 
 class Watched(NamedTuple):
-    """A Prometheus that has seen the traffic, from when to when."""
+    """A Prometheus that has seen the traffic, from when to when, and how a panel asks it."""
 
     prometheus: Prometheus
     start: float
     end: float
+    step: float = SCRAPE_SECONDS
+    rate_interval: str = RATE_INTERVAL
 
     def query(self, expr: str) -> Any:
-        return self.prometheus.query(filled(expr), self.start, self.end)
+        return self.prometheus.query(filled(expr, self.rate_interval), self.start, self.end, self.step)
 
 
-def filled(expr: str) -> str:
+def filled(expr: str, rate_interval: str = RATE_INTERVAL) -> str:
     """A query as Grafana sends it."""
-    for name, value in VARIABLES.items():
+    for name, value in {**VARIABLES, "__rate_interval": rate_interval}.items():
         expr = expr.replace(f"${name}", value)
     assert "$" not in expr, expr
     return expr
@@ -172,6 +179,19 @@ async def watched(servers: Servers) -> AsyncIterator[Watched]:
             servers.rabbitmq.ctl("delete_vhost", VHOST)
 
 
+@pytest.fixture(scope="module")
+def long_watched(watched: Watched, servers: Servers) -> Iterator[Watched]:
+    """Hours of ten replicas of each service."""
+    directory = servers.directory / "history"
+    directory.mkdir()
+    names = {name for panel in panels() for query in panel.queries for name in re.findall(r"[a-z]\w+(?::\w+)*", query)}
+    end = history.last_end()
+    history.backfill(watched.prometheus.federated(), names, directory / "data", end)
+    with Prometheus(directory, []) as prometheus:
+        start = end - history.HOURS * 3600
+        yield Watched(prometheus, start, end, STEP_SECONDS, f"{4 * history.SCRAPE_SECONDS}s")
+
+
 def test_everything_is_scraped(watched: Watched) -> None:
     targets = watched.prometheus.ask("targets")["activeTargets"]
     ours = [target for target in targets if target["labels"]["job"] != "cluster"]
@@ -180,12 +200,42 @@ def test_everything_is_scraped(watched: Watched) -> None:
 
 
 @pytest.mark.parametrize("panel", panels(), ids=str)
-def test_no_query_errs_is_empty_or_slow(watched: Watched, panel: Panel) -> None:
+def test_no_query_errs_or_is_empty(watched: Watched, panel: Panel) -> None:
+    """Without the 0 that some show in place of nothing."""
     for query in panel.queries:
-        answer = watched.query(query)
+        answer = watched.query(query.removesuffix(" or vector(0)"))
         assert not answer.error, f"{query}: {answer.error}"
         assert not answer.empty, f"{query}: {len(answer.series)} series, no number in them"
-        assert answer.seconds < SLOW_SECONDS, f"{query} took {answer.seconds:.1f} s"
+
+
+@pytest.mark.parametrize("panel", panels(), ids=str)
+def test_no_query_is_slow(long_watched: Watched, panel: Panel) -> None:
+    """Asked twice, as others may work on this machine."""
+    for query in panel.queries:
+        answers = [long_watched.query(query) for _ in range(2)]
+        assert not answers[0].error, f"{query}: {answers[0].error}"
+        seconds = min(answer.seconds for answer in answers)
+        assert seconds < SLOW_SECONDS, f"{query} took {seconds:.1f} s"
+
+
+def test_a_slow_query_would_be_found(long_watched: Watched) -> None:
+    """Every replica is there from begin to end, and who reads two hours of many series at every step takes long."""
+    replicas = long_watched.query('carom_broker_up{namespace=~"$namespace", job="carom-executor-admin"}')
+    points = history.HOURS * 3600 / STEP_SECONDS
+    assert len(replicas.series) == history.PODS
+    assert all(len(values) > 0.98 * points for values in replicas.series)
+    slow = long_watched.query("count (quantile_over_time(0.5, carom_step_duration_seconds_bucket[2h]))")
+    assert slow.seconds > SLOW_SECONDS
+
+
+def test_exporters_tell_what_alerts_watch(watched: Watched) -> None:
+    """RabbitMQ's and Redis', under each of the names and with the labels that a rule asks for."""
+    asked = re.compile(r"(?:rabbitmq|redis)_\w+(?:\{[^}]*\})?|\{__name__=~[^}]*\}")
+    selectors = {found for alert in alerts() for found in asked.findall(alert["expr"])}
+    assert len(selectors) >= 5
+    for selector in selectors:
+        names = watched.query(f"count by (__name__) ({selector})")
+        assert len(names.series) == selector.count("|") + 1, selector
 
 
 @pytest.mark.parametrize("name", boards())

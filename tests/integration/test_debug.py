@@ -10,9 +10,9 @@ from typing import Any
 import httpx
 import pytest
 from tests.support.client import Api
+from tests.support.pages import commands
 from tests.support.target import HANG, Target
 from tests.support.waiting import eventually
-from tests.unit.test_operations import commands
 
 from carom_intake.domain.explaining.parts import CODES
 from devstack.services import Service, Stack

@@ -1,5 +1,4 @@
-"""The rules of the chart: `promtool` runs the cases beside this file, and every alert has cases, reasons and a "
-"runbook."""
+"""The rules of the chart: `promtool` runs the cases beside this file, and every alert has cases and reasons."""
 
 import functools
 import re
@@ -10,16 +9,12 @@ from typing import Any
 
 import pytest
 import yaml
-from tests.support.observability import RULES, RUNBOOKS, alerts, names, rules
+from tests.support.observability import EVENTS, RULES, alerts, names, rules, unknown
 
-from carom_intake.openapi.document import document
+from carom_common.telemetry.metrics import CATALOGUE
 
 HERE = Path(__file__).parent
 CASES = sorted(HERE.glob("*.yaml"))
-REFERENCE = RUNBOOKS.parents[1] / "reference"
-SECTIONS = ["What it means", "Look", "Do", "If that does not help"]
-EVENTS = set(re.findall(r"^\| `(\w+)` \|", (REFERENCE / "events.md").read_text(), re.MULTILINE))
-SETTINGS = set(re.findall(r"^\| `(\w+)` \|", (REFERENCE / "config.md").read_text(), re.MULTILINE))
 
 
 def promtool(*arguments: str | Path) -> str:
@@ -55,6 +50,18 @@ def test_the_files_are_good() -> None:
 @pytest.mark.parametrize("path", CASES, ids=lambda path: path.stem)
 def test_alerts_fire_when_they_should_and_not_otherwise(path: Path) -> None:
     assert "SUCCESS" in promtool("test", "rules", path.name)
+
+
+def test_cases_are_of_series_that_exist() -> None:
+    """A rule is not tried with a series that nobody tells: labels and their values, and whose it is."""
+    given = {each["series"] for case in cases() for each in case["input_series"] if each["series"].startswith("carom_")}
+    assert [
+        wrong for each in given for wrong in unknown(each) if not wrong.startswith("carom_build_info{version")
+    ] == []
+    telling = {metric.name + suffix: metric.by for metric in CATALOGUE for suffix in metric.suffixes}
+    for each in given:
+        service = re.search(r'job="carom-(\w+)"', each)
+        assert not service or service[1] in telling[each.split("{")[0]], each
 
 
 def test_a_wrong_case_fails(tmp_path: Path) -> None:
@@ -102,54 +109,3 @@ def test_recording_rules_are_used() -> None:
     board = (RULES[0].parents[1] / "dashboards/overview.json").read_text()
     for record in {rule["record"] for rule in rules() if "record" in rule}:
         assert len(re.findall(rf"{record}\b", text)) > 1 or record in board, record
-
-
-# Runbooks
-
-
-def runbook(name: str) -> str:
-    return (RUNBOOKS / f"{name}.md").read_text()
-
-
-def test_there_is_a_runbook_for_each_alert_and_none_left_over() -> None:
-    assert {path.stem for path in RUNBOOKS.glob("*.md")} == {"README", *names()}
-
-
-@pytest.mark.parametrize("name", names())
-def test_a_runbook_has_its_parts(name: str) -> None:
-    parts = re.split(r"^## (.+)\n", runbook(name), flags=re.MULTILINE)
-    assert parts[0].strip() == f"# {name}"
-    assert parts[1::2] == SECTIONS
-    for title, text in zip(SECTIONS, parts[2::2], strict=True):
-        assert len(text.strip()) > 60, title
-    assert re.search(r"^ {4,}\S", parts[4], re.MULTILINE), "nothing to type under Look"
-
-
-@pytest.mark.parametrize("name", names())
-def test_what_a_runbook_names_exists(name: str) -> None:
-    """Endpoints with their methods, log events, settings. Values, metrics, links: tests/unit/test_operations.py."""
-    text = runbook(name)
-    paths = {re.sub(r"\{\w+\}", "{}", path): methods for path, methods in document()["paths"].items()}
-
-    def known(path: str) -> str | None:
-        given = re.sub(r"\{\w+\}", "{}", path)
-        fitting = [p for p in paths if p == given or re.fullmatch(re.escape(p).replace(r"\{\}", "[^/{}]+"), given)]
-        return min(fitting, key=lambda p: p.count("{}"), default=None)
-
-    for method, path in re.findall(r"`(GET|POST|PUT|DELETE) (/api/[\w/{}.-]+)", text):
-        found = known(path)
-        assert found, path
-        assert method.lower() in paths[found], f"{method} {path}"
-    for line in re.findall(r"^ +(curl .*)$", text, re.MULTILINE):
-        path = known(re.search(r"localhost:3000(/[\w/.-]*)", line)[1])  # type: ignore[index]
-        assert path, line
-        method = re.search(r"--request (\w+)", line)
-        wanted = method[1] if method else ("POST" if "--data" in line else "GET")
-        assert wanted.lower() in paths[path], line
-    for pattern in re.findall(r"grep -E '([^']+)'", text):
-        for event in re.findall(r"[a-z]+(?:_[a-z]+)+", pattern):
-            assert event in EVENTS, event
-    for event in re.findall(r"`([a-z]+(?:_[a-z]+)+)`", text):
-        if not event.startswith(("carom_", "key_id", "stream_queue")):
-            assert event in EVENTS, event
-    assert set(re.findall(r"\bCAROM_[A-Z_]+", text)) <= SETTINGS

@@ -15,7 +15,9 @@ CHART = ROOT / "charts/carom"
 DASHBOARDS = sorted((CHART / "dashboards").glob("*.json"))
 RULES = sorted((CHART / "rules").glob("*.yaml"))
 RUNBOOKS = ROOT / "docs/operations/runbooks"
-OF_PROMETHEUS = {"namespace", "job", "instance", "le"}
+REFERENCE = ROOT / "docs/reference"
+EVENTS = set(re.findall(r"^\| `(\w+)` \|", (REFERENCE / "events.md").read_text(), re.MULTILINE))
+OF_PROMETHEUS = {"namespace", "job", "instance", "pod", "service", "container", "endpoint", "le"}
 """Labels that are not ours."""
 
 

@@ -59,16 +59,22 @@ class Prometheus(Server):
         assert answer.status_code == 200, answer.text
         return answer.json()["data"]
 
-    def query(self, expr: str, start: float, end: float) -> Answer:
-        """As a panel asks: every second from start to end."""
+    def query(self, expr: str, start: float, end: float, step: float = SCRAPE_SECONDS) -> Answer:
+        """As a panel asks: every `step` seconds from start to end."""
         began = time.monotonic()
-        params: dict[str, Any] = {"query": expr, "start": start, "end": end, "step": SCRAPE_SECONDS}
+        params: dict[str, Any] = {"query": expr, "start": start, "end": end, "step": step}
         document = self.client.get("/api/v1/query_range", params=params).json()
         seconds = time.monotonic() - began
         if document["status"] != "success":
             return Answer([], seconds, document["error"])
         found = document["data"]["result"]
         return Answer([[float(value) for _, value in each["values"]] for each in found], seconds, "")
+
+    def federated(self) -> str:
+        """The last sample of every series, as text."""
+        answer = self.client.get("/federate", params={"match[]": '{__name__!=""}'})
+        assert answer.status_code == 200, answer.text
+        return answer.text
 
     def stop(self) -> None:
         self.client.close()

@@ -7,25 +7,12 @@ from typing import Any
 import pytest
 import yaml
 from tests.support import chart
+from tests.support.pages import blocks, commands
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = sorted([*(ROOT / "docs/operations").rglob("*.md"), *(ROOT / "k8s").rglob("*.md")])
 NAMES = [str(page.relative_to(ROOT)) for page in PAGES]
 METRICS = (ROOT / "docs/reference/metrics.md").read_text()
-
-
-def blocks(text: str) -> list[str]:
-    """Indented code, without its indentation and with continued lines joined."""
-    found = re.findall(r"(?:^ {4,}\S.*\n|^\n(?= {4,}\S))+", text, re.MULTILINE)
-    lines = []
-    for block in found:
-        indent = min(len(line) - len(line.lstrip()) for line in block.splitlines() if line)
-        lines.append("\n".join(line[indent:] for line in block.splitlines()).strip().replace("\\\n", " "))
-    return lines
-
-
-def commands(text: str) -> list[str]:
-    return [line.strip() for block in blocks(text) for line in block.splitlines() if line.strip()]
 
 
 @pytest.fixture(params=PAGES, ids=NAMES)
