@@ -19,8 +19,8 @@ submissions_replayed = Counter(
 )
 submissions_refused = Counter(
     "carom_submissions_refused_total",
-    "Submissions and other POSTs that were not accepted, by HTTP status; of batches also the jobs one by one. What never "
-    "reached a route is in carom_requests_cut_off_total, whatever it was to be.",
+    "Submissions and other POSTs that were not accepted, by HTTP status; of batches also the jobs one by one. What "
+    "never reached a route is in carom_requests_cut_off_total, whatever it was to be.",
     "5xx: broker or store is away or slow, see carom_broker_up and carom_store_up, or carom_backlog_jobs is at its "
     "limit. 4xx: a client does something wrong; the event request_refused has its path.",
     INTAKE,
