@@ -97,7 +97,8 @@ backlog_limit = Gauge(
 )
 oldest_ready_age = Gauge(
     "carom_oldest_ready_age_seconds",
-    "For how long the oldest job that is due has not been begun; every replica of intake tells the same.",
+    "For how long the oldest job that is due has not been begun; every replica of intake tells about the same. Behind "
+    "thousands that are not due or held it is the oldest that was found yet: each look, every 10 s, goes on in 2,000.",
     "Executors are too few or stand still, or targets are limited or away: see carom_in_flight, carom_holds_total.",
     INTAKE,
 )
