@@ -59,6 +59,7 @@ def stack(servers: Servers, logs: Logs) -> Iterator[Stack]:
         Client.from_url(servers.redis.url, decode_responses=True) as store,
     ):
         yield stack
+        assert logs.events()  # fails where any line is no JSON
         refused = [
             f"{entry['username']}: {entry['object']}" for entry in store.acl_log() if "carom-" in entry["username"]
         ]

@@ -13,6 +13,7 @@ import redis.asyncio
 from tests.integration.conftest import ENV, Servers
 from tests.integration.test_acts import second
 from tests.integration.test_auth import text_of
+from tests.integration.test_running import read_metrics
 from tests.integration.test_submit import check_problem
 from tests.support.broker import Broker
 from tests.support.client import Api, connected
@@ -116,6 +117,40 @@ async def test_a_dead_callback_is_redriven_under_the_same_webhook_id(
     assert len({request.body for request in requests}) == 1
     assert len(endpoint.requests) == 1
     assert await letters(api, f"kind=callback&label=batch={batch}") == []
+
+
+async def test_a_result_counts_once_whatever_news_and_redrives_there_are(
+    stack: Stack, api: Api, target: Target, batch: str
+) -> None:
+    """Two attempts fail, and both are news; the callback of the result is given up, and again when it is redriven."""
+    endpoint, receiver = target.endpoint(respond(500)), target.endpoint(*[respond(500)] * 4, respond())
+    callback = {"url": receiver.url, "events": ["attempt", "failed"], "retry": {"maxRetries": 0}}
+    job = {"targetUrl": endpoint.url, "callback": callback, "labels": {"batch": batch}, **FAST}
+    async with httpx.AsyncClient(timeout=20) as admin:
+        before = await read_metrics(admin, *stack.services)
+        job_id = (await api.post(job)).json()["jobId"]
+        for told in (3, 4):
+            await receiver.wait(told)
+            await api.wait_for_callback(job_id, "failed")
+            redriven = await api.http.post(f"/api/dead-letters/{job_id}/redrive?kind=callback")
+            assert redriven.status_code == 202, redriven.text
+        await api.wait_for_callback(job_id, "delivered")
+        (silent,) = await dead_jobs(api, batch + "s", 1, target.endpoint(respond(500)))
+        assert (await api.http.post(f"/api/dead-letters/{silent}/redrive")).status_code == 202
+        after = await read_metrics(admin, *stack.services)
+    assert len(receiver.requests) == 5
+    moved = {
+        (name, labels): after[name, labels] - before[name, labels]
+        for name, labels in after
+        if name.startswith(("carom_callbacks", "carom_callback_delivery_seconds_count", "carom_acts"))
+    }
+    assert {key: number for key, number in moved.items() if number} == {
+        ("carom_callbacks_total", ("exhausted",)): 4,
+        ("carom_callbacks_total", ("delivered",)): 1,
+        ("carom_callbacks_given_up_total", ()): 1,
+        ("carom_acts_total", ("redrive-callback",)): 2,
+        ("carom_acts_total", ("redrive-execute",)): 1,
+    }
 
 
 async def test_a_redriven_callback_whose_record_lost_it_is_delivered(

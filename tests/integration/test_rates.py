@@ -124,9 +124,21 @@ async def test_a_key_of_the_api_has_its_rate(three: Intakes) -> None:
 
 
 async def test_refusals_are_counted_and_cost_no_other_caller(three: Intakes) -> None:
+    """A POST that comes too often is a submission that was refused too, once."""
+    api = three.api(SLOW.token)
     async with httpx.AsyncClient(trust_env=False) as client:
-        found = await read_metrics(client, three.services[0])
-    assert sum(value for (name, _), value in found.items() if name == "carom_rate_limited_total") > 0
+        before = await read_metrics(client, three.services[0])
+        posted = Counter([(await api.post({})).status_code for _ in range(6)])
+        asked = Counter([await ask(api) for _ in range(2)])
+        after = await read_metrics(client, three.services[0])
+
+    def moved(name: str, *labels: str) -> float:
+        return after[name, labels] - before[name, labels]
+
+    assert posted[429] >= 3
+    assert moved("carom_submissions_refused_total", "429") == posted[429]
+    assert moved("carom_submissions_refused_total", "400") == posted[400]
+    assert moved("carom_rate_limited_total") == posted[429] + asked[429]
     assert await ask(three.api(FREE.token)) == 404
     assert await ask(three.api(None)) == 401
 

@@ -6,13 +6,14 @@ import time
 import uuid
 from collections.abc import AsyncIterator
 from typing import Any, NamedTuple
+from urllib.parse import urlsplit
 
 import pytest
 from tests.integration.conftest import ENV, Servers
 from tests.support.client import Api, connected
 from tests.support.collector import Collector, Got
 from tests.support.intakes import keys_text
-from tests.support.target import Endpoint, Target, respond
+from tests.support.target import HANG, Endpoint, Target, respond
 from tests.support.waiting import eventually
 
 from carom_common.telemetry.trace import is_sampled, span_id, trace_id
@@ -128,33 +129,42 @@ async def test_one_trace_from_the_client_to_the_receiver(traced: Traced, target:
         "http.route": "/api/jobs",
         "http.response.status_code": 202,
     }
+    broker = urlsplit(traced.stack.intake.env["RABBITMQ_URL"])
+    of_broker = {"server.address": broker.hostname, "server.port": broker.port}
     of_job = {"carom.job.id": job_id, "carom.tenant": "told", "messaging.message.conversation_id": job_id}
-    message_id = publish.attributes["messaging.message.id"]
-    assert publish.attributes == of_job | {
-        "messaging.system": "rabbitmq",
-        "messaging.operation.name": "publish",
-        "messaging.operation.type": "send",
-        "messaging.destination.name": work,
-        "messaging.rabbitmq.destination.routing_key": "execute.high",
-        "messaging.message.id": message_id,
-    }
-    size, queued = process.attributes["messaging.message.body.size"], process.attributes["carom.wait.queue_ms"]
-    taken = of_job | {
-        "messaging.system": "rabbitmq",
-        "messaging.operation.name": "process",
-        "messaging.operation.type": "process",
-        "messaging.destination.name": "carom.execute.high",
-        "messaging.message.id": message_id,
-        "messaging.message.body.size": size,
-        "carom.generation": 1,
-        "carom.attempt": 1,
-        "carom.wait.delay_ms": 0,
-        "carom.wait.queue_ms": queued,
-    }
-    assert wait.attributes == taken
-    assert process.attributes == taken | {"carom.outcome": "completed"}
-    assert size > 100
-    assert 0 <= queued <= 20_000
+    hops = (
+        (publish, wait, process, "execute.high", "carom.execute.high", "completed"),
+        (result, wait_back, process_back, "callback.normal", "carom.callback", "delivered"),
+    )
+    for sent, waited, done, key, queue, outcome in hops:
+        of_message = (
+            of_job
+            | of_broker
+            | {
+                "messaging.system": "rabbitmq",
+                "messaging.message.id": sent.attributes["messaging.message.id"],
+                "messaging.rabbitmq.destination.routing_key": key,
+            }
+        )
+        assert sent.attributes == of_message | {
+            "messaging.operation.name": "publish",
+            "messaging.operation.type": "send",
+            "messaging.destination.name": f"carom.work:{key}",
+        }
+        size, queued = done.attributes["messaging.message.body.size"], done.attributes["carom.wait.queue_ms"]
+        taken = of_message | {
+            "messaging.destination.name": queue,
+            "messaging.message.body.size": size,
+            "carom.generation": 1,
+            "carom.attempt": 1,
+            "carom.wait.delay_ms": 0,
+            "carom.wait.queue_ms": queued,
+        }
+        assert waited.attributes == taken
+        processing = {"messaging.operation.name": "process", "messaging.operation.type": "process"}
+        assert done.attributes == taken | processing | {"carom.outcome": outcome}
+        assert size > 100
+        assert 0 <= queued <= 20_000
     port = int(target.host.partition(":")[2])
     called = {
         "http.request.method": "POST",
@@ -166,7 +176,6 @@ async def test_one_trace_from_the_client_to_the_receiver(traced: Traced, target:
     }
     assert call.attributes == called | {"url.full": endpoint.url}
     assert call_back.attributes == called | {"url.full": receiver.url}
-    assert process_back.attributes["carom.outcome"] == "delivered"
 
     for who, span in (((await endpoint.one()), call), ((await receiver.one()), call_back)):
         assert who.header("traceparent") == f"00-{trace}-{span.span}-01"
@@ -198,6 +207,8 @@ async def test_retries_are_spans_linked_to_the_one_before(traced: Traced, target
         assert (sent.name, sent.parent) == ("publish carom.delay:execute.high.100", before.span)
         # Counted from the publish, which comes after the settle that set the time.
         assert 0 <= after.attributes["carom.wait.delay_ms"] <= before.attributes["carom.retry.delay_ms"] == 100
+    keys = [span.attributes["messaging.rabbitmq.destination.routing_key"] for span in attempts]
+    assert keys == ["execute.high", "execute.high.100", "execute.high.100"]
     calls = {span.parent: span for span in spans if span.kind == "client"}
     of_attempts = [calls[span.span].attributes for span in attempts]
     assert [call.get("http.request.resend_count") for call in of_attempts] == [None, 1, 2]
@@ -252,6 +263,21 @@ async def test_a_call_that_finds_nobody(traced: Traced) -> None:
     assert (process.attributes["carom.outcome"], process.attributes["error.type"]) == ("exhausted", "connect")
     assert (call.attributes["error.type"], call.attributes["url.full"]) == ("connect", "http://127.0.0.1:9/x")
     assert "http.response.status_code" not in call.attributes
+
+
+async def test_a_call_that_a_cancel_stops(traced: Traced, target: Target) -> None:
+    """Whoever was called knows the span's id: it is there, and says why there is no answer."""
+    trace, header = begun()
+    endpoint = target.endpoint(HANG)
+    job_id = await traced.told.submit(endpoint.url, timeout=20_000, maxRetries=0, request_headers=header)
+    called = span_id((await endpoint.one()).header("traceparent") or "")
+    assert (await traced.told.http.delete(f"/api/jobs/{job_id}")).status_code == 200
+    spans = await traced.collector.of_job(job_id, 5)
+    call = next(span for span in spans if span.kind == "client")
+    process = next(span for span in spans if span.kind == "consumer")
+    assert (call.trace, call.span, call.parent) == (trace, called, process.span)
+    assert (call.failed, call.attributes["error.type"]) == (True, "cancelled")
+    assert (process.failed, process.attributes["carom.outcome"]) == (False, "cancelled")
 
 
 async def test_other_requests(traced: Traced) -> None:

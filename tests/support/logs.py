@@ -7,6 +7,14 @@ from typing import Any
 from tests.support.waiting import WITHIN, eventually
 
 
+def _event(line: str) -> dict[str, Any]:
+    try:
+        event: dict[str, Any] = json.loads(line)
+    except ValueError:
+        raise AssertionError(f"a line of the log is not JSON: {line}") from None
+    return event
+
+
 class Logs:
     """Reads every `*.log` of a directory anew for each question."""
 
@@ -25,9 +33,9 @@ class Logs:
         ]
 
     def events(self, **wanted: Any) -> list[dict[str, Any]]:
-        """Events whose fields are as wanted, such as `event="attempt", job_id=...`."""
+        """Events whose fields are as wanted, such as `event="attempt", job_id=...`. A line that is not JSON fails."""
         job_id = wanted.get("job_id", "")
-        found = (json.loads(line) for line in self.lines() if job_id in line and line.startswith("{"))
+        found = (_event(line) for line in self.lines() if job_id in line)
         return [event for event in found if all(event.get(name) == value for name, value in wanted.items())]
 
     async def wait_for(self, count: int = 1, within: float = WITHIN, **wanted: Any) -> list[dict[str, Any]]:

@@ -26,6 +26,7 @@ from carom_common.telemetry.tracing import Tracer
 
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
 PARENT = f"00-{TRACE}-00f067aa0ba902b7"
+BROKER = "amqps://user:hunter2@broker.example/vhost"
 JOB = decode_job(b'{"targetUrl":"http://a.example/x?y","callbackUrl":null}')
 
 
@@ -46,12 +47,12 @@ def message(flags: str = "01", **fields: Any) -> ExecuteMessage:
 
 
 def attempt(written: Written, given: ExecuteMessage, *, failed: bool, errors: bool = True) -> AttemptTrace:
-    trace = AttemptTrace(Tracer(written, 0, errors=errors), given)
+    trace = AttemptTrace(Tracer(written, 0, BROKER, errors=errors), given)
     trace.calling("GET", JOB.target_url, {}, propagate=True)
     trace.called(500 if failed else 200, "192.0.2.1:80")
     trace.decided("exhausted" if failed else "completed", "http-5xx", failed=failed)
     trace.settled(accepted=True)
-    trace.end("carom.execute.normal", "m-1", 10)
+    trace.end("carom.execute.normal", "execute.normal.100", "m-1", 10)
     return trace
 
 
@@ -71,7 +72,7 @@ def test_contexts() -> None:
 
 @pytest.mark.parametrize("ratio", [0, 0.3, 1])
 def test_sampling_is_that_of_the_sdk(ratio: float) -> None:
-    tracer, theirs = Tracer(Written(), ratio), TraceIdRatioBased(ratio)
+    tracer, theirs = Tracer(Written(), ratio, BROKER), TraceIdRatioBased(ratio)
     roots = [tracer.root() for _ in range(500)]
     decided = [theirs.should_sample(None, int(trace_id(root), 16), "x").decision for root in roots]
     assert [is_sampled(root) for root in roots] == [decision is Decision.RECORD_AND_SAMPLE for decision in decided]
@@ -81,7 +82,7 @@ def test_sampling_is_that_of_the_sdk(ratio: float) -> None:
 @pytest.mark.parametrize(("follow", "flags", "yes"), [(True, "01", True), (True, "00", False), (False, "01", False)])
 def test_who_decides_about_a_client_s_trace(follow: bool, flags: str, yes: bool) -> None:
     written = Written()
-    trace = Tracer(written, 0, follow=follow).request(f"{PARENT}-{flags}")
+    trace = Tracer(written, 0, BROKER, follow=follow).request(f"{PARENT}-{flags}")
     assert (is_sampled(trace.context), trace_id(trace.context)) == (yes, TRACE)
     trace.end("GET", "http", "/api/jobs", "/api/jobs", 200)
     assert len(written.spans) == int(yes)
@@ -90,8 +91,8 @@ def test_who_decides_about_a_client_s_trace(follow: bool, flags: str, yes: bool)
 def test_an_error_of_the_api_is_always_written() -> None:
     written = Written()
     for status in (404, 503):
-        Tracer(written, 0).request(None).end("BREW", "http", "/api/jobs", "", status)
-    Tracer(written, 0, errors=False).request(None).end("GET", "http", "/api/jobs", "/api/jobs", 503)
+        Tracer(written, 0, BROKER).request(None).end("BREW", "http", "/api/jobs", "", status)
+    Tracer(written, 0, BROKER, errors=False).request(None).end("GET", "http", "/api/jobs", "/api/jobs", 503)
     (span,) = written.spans
     assert (span.name, span.failed, span.attributes["error.type"]) == ("HTTP", True, "503")
     assert is_sampled(span.context)
@@ -112,6 +113,56 @@ def test_what_is_written_of_an_attempt(flags: str, failed: bool, errors: bool, n
     attempt(written, message(flags), failed=failed, errors=errors)
     assert [span.name for span in written.spans] == names
     assert all(is_sampled(span.context) for span in written.spans)
+
+
+def test_a_call_that_was_cancelled_has_a_span_that_says_so() -> None:
+    written = Written()
+    trace = AttemptTrace(Tracer(written, 0, BROKER), message())
+    headers: dict[str, str] = {}
+    trace.calling("GET", JOB.target_url, headers, propagate=True)
+    trace.cancelled()
+    trace.end("carom.execute.normal", "execute.normal", "m-1", 10)
+    call, process = written.spans
+    assert (call.context, call.parent) == (headers["traceparent"], process.context)
+    assert (call.failed, call.attributes["error.type"]) == (True, "cancelled")
+    assert (process.failed, process.attributes["carom.outcome"]) == (False, "cancelled")
+
+
+def test_a_call_that_had_ended_when_its_job_was_cancelled_keeps_its_answer() -> None:
+    written = Written()
+    trace = AttemptTrace(Tracer(written, 0, BROKER), message())
+    trace.calling("GET", JOB.target_url, {}, propagate=True)
+    trace.called(200, "192.0.2.1:80")
+    trace.cancelled()
+    trace.end("carom.execute.normal", "execute.normal", "m-1", 10)
+    assert (written.spans[0].failed, written.spans[0].attributes["http.response.status_code"]) == (False, 200)
+
+
+def test_a_job_cancelled_before_its_call_has_no_span_of_one() -> None:
+    written = Written()
+    trace = AttemptTrace(Tracer(written, 0, BROKER), message())
+    trace.cancelled()
+    trace.end("carom.execute.normal", "execute.normal", "m-1", 10)
+    assert [span.kind for span in written.spans] == ["consumer"]
+
+
+@pytest.mark.parametrize(("ratio", "error", "count"), [(1, "", 1), (0, "", 0), (0, "BrokerUnavailable", 1)])
+def test_a_message_of_nobody_s_request_begins_its_trace(ratio: int, error: str, count: int) -> None:
+    written = Written()
+    sending = Tracer(written, ratio, BROKER).sending(ExecuteMessage(1, "default", "id", JOB, 1))
+    sending.end("carom.work", "execute.normal", "m-1", error)
+    assert is_traceparent(sending.message.traceparent)
+    assert is_sampled(sending.message.traceparent) is bool(ratio)
+    assert len(written.spans) == count
+    for span in written.spans:
+        assert (span.kind, span.parent, span.failed) == ("producer", "", bool(error))
+        assert trace_id(span.context) == trace_id(sending.message.traceparent)
+        assert (span.context == sending.message.traceparent) is bool(ratio)
+
+
+def test_a_message_says_its_broker_without_who_asks_there() -> None:
+    assert spans.broker_attributes(BROKER) == {"server.address": "broker.example", "server.port": 5671}
+    assert spans.broker_attributes("amqp://b:5673")["server.port"] == 5673
 
 
 def test_a_retry_says_what_it_repeats_and_since_when_it_waits() -> None:
@@ -147,7 +198,7 @@ def test_a_long_wait_begins_another_trace() -> None:
 
 
 def test_a_job_may_set_a_traceparent_of_its_own() -> None:
-    trace = AttemptTrace(Tracer(Written(), 1), message())
+    trace = AttemptTrace(Tracer(Written(), 1, BROKER), message())
     for headers, propagate, expected in (
         ({"Traceparent": "own"}, True, ["own"]),
         ({}, False, []),
@@ -158,7 +209,7 @@ def test_a_job_may_set_a_traceparent_of_its_own() -> None:
 
 def test_a_callback_counts_its_own_attempts() -> None:
     back = CallbackMessage(1, "default", "id", JOB, 1, "failed", 2, callback_attempt=3)
-    assert spans.process_attributes(back, "carom.callback", "m", 1)["carom.attempt"] == 3
+    assert spans.taken_attributes(back, "carom.callback", "callback.normal", "m", 1)["carom.attempt"] == 3
 
 
 @pytest.mark.parametrize(

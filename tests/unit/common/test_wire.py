@@ -57,7 +57,7 @@ def test_a_delivery_is_read_as_pamqp_writes_it(consumer: str, tag: int, redelive
     data = pamqp.frame.marshal(spec.Basic.Deliver(consumer, tag, redelivered, "carom.work", key), 2)
     ((kind, channel, payload),) = wire.split(bytearray(data))
     assert (kind, channel) == (wire.METHOD, 2)
-    assert wire.parse_deliver(payload) == tag
+    assert (wire.parse_deliver(payload), wire.routing_key_of(payload)) == (tag, key)
 
 
 @given(

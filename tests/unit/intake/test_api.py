@@ -10,8 +10,10 @@ from starlette.routing import Route
 from structlog.testing import capture_logs
 
 from carom_common.adapters.store.batch import StoreUnavailable
+from carom_common.telemetry import metrics
 from carom_intake.api import create_app
 from carom_intake.auth import no_keys
+from carom_intake.problems import HttpProblem
 
 
 async def _here(_: Request) -> Response:
@@ -30,6 +32,10 @@ async def _away(_: Request) -> Response:
     raise StoreUnavailable("nobody answers")
 
 
+async def _wrong(_: Request) -> Response:
+    raise HttpProblem(422, "not like this")
+
+
 async def _half(_: Request) -> Response:
     async def pieces() -> AsyncIterator[bytes]:
         yield b"half"
@@ -43,8 +49,9 @@ def _client() -> httpx.AsyncClient:
         Route("/things/{name}", _named, methods=["GET"]),
         Route("/things/all", _here, methods=["POST"]),
         Route("/things/{name}", _here, methods=["DELETE"]),
-        Route("/broken", _broken, methods=["GET"]),
-        Route("/away", _away, methods=["GET"]),
+        Route("/broken", _broken, methods=["GET", "POST"]),
+        Route("/away", _away, methods=["GET", "POST"]),
+        Route("/wrong", _wrong, methods=["GET", "POST"]),
         Route("/half", _half, methods=["GET"]),
     ]
     transport = httpx.ASGITransport(create_app(routes, no_keys), raise_app_exceptions=False)
@@ -90,6 +97,17 @@ async def test_a_store_that_is_away_is_a_503_with_a_time() -> None:
     async with _client() as client:
         response = await client.get("/away")
     assert (response.status_code, response.headers["retry-after"]) == (503, "2")
+
+
+@pytest.mark.parametrize(("path", "status"), [("/broken", 500), ("/away", 503), ("/wrong", 422), ("/nowhere", 404)])
+async def test_a_post_that_is_not_accepted_counts_once_by_its_status(path: str, status: int) -> None:
+    refused = metrics.submissions_refused.labels(str(status))
+    before = refused.value
+    async with _client() as client:
+        assert (await client.get(path)).status_code == status
+        assert refused.value == before
+        assert (await client.post(path)).status_code == status
+        assert refused.value == before + 1
 
 
 async def test_an_answer_that_breaks_off_gets_no_second_one() -> None:

@@ -36,6 +36,7 @@ log = get_logger()
 _outcomes = {name: metrics.callbacks.labels(name) for name in ("delivered", "retried", "exhausted", "gone", "refused")}
 _callback_seconds = metrics.callback_seconds.labels()
 _delivery_seconds = metrics.callback_delivery_seconds.labels()
+_given_up = metrics.callbacks_given_up.labels()
 _end_to_end_seconds = metrics.end_to_end_seconds.labels()
 _refusals = {by: metrics.egress_refusals.labels("callback", by) for by in ("address", "rules")}
 
@@ -126,11 +127,14 @@ class CallbackSteps(FourSteps[CallbackMessage, domain.Decision]):
             )
         if decision.outcome == "retried":
             work.retried()
-        elif decision.outcome == "delivered" and message.event == "final" and message.callback_generation == 1:
-            now = now_ms()
-            _delivery_seconds.observe(max(0, now - message.completed_at) / 1000, trace)
-            if message.generation == 1:  # who redrives a job did so when they pleased
-                _end_to_end_seconds.observe(max(0, now - message.created_at) / 1000, trace)
+        elif message.event == "final" and message.callback_generation == 1:
+            if decision.outcome == "delivered":
+                now = now_ms()
+                _delivery_seconds.observe(max(0, now - message.completed_at) / 1000, trace)
+                if message.generation == 1:  # who redrives a job did so when they pleased
+                    _end_to_end_seconds.observe(max(0, now - message.created_at) / 1000, trace)
+            elif decision.outcome != "gone":
+                _given_up.inc()
         return decision
 
     def due(self, work: Work[CallbackMessage]) -> int:

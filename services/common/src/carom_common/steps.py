@@ -133,7 +133,7 @@ class FourSteps(ABC, Generic[M, O]):
                         raise
                     work.enter("claim")
                     if work.trace is not None:
-                        work.trace.decided("cancelled", "", failed=False)
+                        work.trace.cancelled()
                         self._end_trace(work)
                     continue  # the job was cancelled: the claim says so
                 finally:
@@ -241,7 +241,8 @@ class FourSteps(ABC, Generic[M, O]):
     def _end_trace(self, work: Work[M]) -> None:
         trace, work.trace = work.trace, None
         if trace is not None:
-            trace.end(work.delivery.queue, work.lease.message_id, len(work.delivery.body))
+            delivery = work.delivery
+            trace.end(delivery.queue, delivery.routing_key, work.lease.message_id, len(delivery.body))
 
     async def hop(self, work: Work[M]) -> None:
         """Put an early message into the longest bucket that does not overshoot its eta, confirm, ack."""

@@ -15,4 +15,5 @@ def open_tracer(service: str, settings: Settings) -> Tracer | None:
 
     sink = OtlpSink(service, settings.otlp_endpoint, settings.trace_queue)
     follow = settings.traces_sampler == "parentbased_traceidratio"
-    return Tracer(sink, settings.traces_ratio, follow=follow, errors=settings.trace_errors)
+    broker = settings.rabbitmq_url.get_secret_value()
+    return Tracer(sink, settings.traces_ratio, broker, follow=follow, errors=settings.trace_errors)

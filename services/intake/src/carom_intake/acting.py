@@ -73,8 +73,8 @@ class Actor:
             self._tally.finished(tenant, "cancelled", max(0, now_ms() - int(acted.stored.state["created"])))
 
     async def _publish(self, job_id: str, stored: StoredJob, owed: str, traceparent: str) -> None:
-        if not traceparent:
-            traceparent = traceparent_from(None) if self._tracer is None else self._tracer.root()
+        if not traceparent and self._tracer is None:
+            traceparent = traceparent_from(None)
         record = (job_id, *stored, traceparent)
         if owed.startswith("execute"):
             message = execute_message(*record)

@@ -113,8 +113,6 @@ def _answer_to(error: Exception, request: Request) -> Response:
 
 
 def _refusal(problem: HttpProblem, request: Request) -> Response:
-    if request.method == "POST":
-        metrics.submissions_refused.labels(str(problem.status)).inc()
     request_id = request.scope["request_id"]
     log.info("request_refused", request_id=request_id, path=request.url.path, status=problem.status)
     return problem_response(problem, request)

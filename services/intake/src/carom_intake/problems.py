@@ -8,6 +8,7 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
+from carom_common.telemetry import metrics
 from carom_intake.domain.checks import Problem
 
 RETRY_SECONDS = 2
@@ -54,5 +55,8 @@ def problem_document(problem: HttpProblem, request: Request) -> dict[str, Any]:
 
 
 def problem_response(problem: HttpProblem, request: Request) -> Response:
+    """The answer. It counts here: whoever gives it, a POST that gets one was not accepted."""
+    if request.method == "POST":
+        metrics.submissions_refused.labels(str(problem.status)).inc()
     body = msgspec.json.encode(problem_document(problem, request))
     return Response(body, problem.status, dict(problem.headers), media_type="application/problem+json")

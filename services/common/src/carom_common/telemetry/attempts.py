@@ -78,6 +78,12 @@ class AttemptTrace:
         self._call_ended = time_ns()
         self._answer = (status, peer, reason)
 
+    def cancelled(self) -> None:
+        """The job was cancelled, and the call with it where one was under way."""
+        if self._call_started and not self._call_ended:
+            self.called(None, None, "cancelled")
+        self.decided("cancelled", "", failed=False)
+
     def decided(self, outcome: str, reason: str, *, failed: bool, retry_ms: int = 0) -> None:
         """What became of the attempt; `reason` is a bounded code of what went wrong, if not the call's."""
         self._failed = failed
@@ -102,29 +108,28 @@ class AttemptTrace:
     def published(self, exchange: str, routing_key: str, message_id: str, context: str, started: int) -> None:
         """A message is confirmed; `context` is what `following` gave it, empty where nobody goes on with it."""
         if self._sampled:
-            attributes = spans.send_attributes(exchange, routing_key, message_id, self.message)
+            attributes = spans.send_attributes(exchange, routing_key, message_id, self.message) | self._tracer.broker
             name = f"publish {exchange}:{routing_key}"
             context = context or child(self._context)
             self._sent.append(Span(name, "producer", context, self._context, started, time_ns(), attributes))
 
-    def end(self, queue: str, message_id: str, size: int) -> None:
+    def end(self, queue: str, routing_key: str, message_id: str, size: int) -> None:
         """Acknowledged, or left to others: the spans are written, where the trace is sampled or the attempt failed."""
         if not self._recorded:
             return
         own, ended = sampled(self._own()), time_ns()
-        attributes = spans.process_attributes(self.message, queue, message_id, size) | self._attributes
+        taken = spans.taken_attributes(self.message, queue, routing_key, message_id, size) | self._tracer.broker
         waits = spans.wait_attributes(self.message, self._began // _MS)
         record = self._tracer.record
         if self._sampled and self._parent and waits:
             start = min(self.message.published * _MS, self._began)
-            wait = spans.process_attributes(self.message, queue, message_id, size) | waits
-            record(Span(f"wait {queue}", "internal", child(own), self._parent, start, self._began, wait))
+            record(Span(f"wait {queue}", "internal", child(own), self._parent, start, self._began, taken | waits))
         if self._call_ended:
             record(self._client(own))
         for span in self._sent:
             record(span)
         events = [Event(name, at) for name, at in (("call ended", self._call_ended), ("settled", self._settled)) if at]
-        name, whole = f"process {queue}", attributes | waits
+        name, whole = f"process {queue}", taken | spans.PROCESSING | waits | self._attributes
         record(Span(name, "consumer", own, self._parent, self._began, ended, whole, self._failed, events, self._links))
 
     @property

@@ -84,10 +84,23 @@ def configure_logging(
     )
     sampling.set(sample, on=number <= logging.INFO)
     # Libraries that log through the standard library: only what an operator must see.
-    logging.basicConfig(level=max(number, logging.WARNING), format="%(levelname)s %(name)s %(message)s", stream=to)
+    logging.basicConfig(level=max(number, logging.WARNING), handlers=[_Library()])
+    logging.captureWarnings(True)
     logging.getLogger("aiormq").setLevel(logging.CRITICAL)
     logging.getLogger("aio_pika").setLevel(logging.CRITICAL)
     logging.getLogger("asyncio").setLevel(logging.ERROR)
+
+
+class _Library(logging.Handler):
+    """What a library says becomes an event like ours: every line has one form."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            log = get_logger()
+            report = log.error if record.levelno >= logging.ERROR else log.warning
+            report("library", logger=record.name, message=record.getMessage(), exc_info=record.exc_info)
+        except Exception:
+            self.handleError(record)
 
 
 def get_logger() -> Any:

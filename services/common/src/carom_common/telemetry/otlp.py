@@ -15,6 +15,7 @@ from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
 from opentelemetry.sdk.trace.id_generator import IdGenerator
 from opentelemetry.sdk.trace.sampling import ALWAYS_ON
+from opentelemetry.semconv.schemas import Schemas
 from opentelemetry.trace import Link, NonRecordingSpan, SpanContext, SpanKind, Status, StatusCode, TraceFlags
 from opentelemetry.trace.propagation import set_span_in_context
 
@@ -58,7 +59,7 @@ class OtlpSink:
         # Whether a span is recorded was decided by who made it.
         provider = TracerProvider(ALWAYS_ON, resource, shutdown_on_exit=False, id_generator=self._ids)
         provider.add_span_processor(self._processor)
-        self._tracer = provider.get_tracer("carom", __version__)
+        self._tracer = provider.get_tracer("carom", __version__, schema_url=Schemas.V1_43_0.value)
 
     def record(self, span: Span) -> None:
         if self._recorded - self._exporter.taken >= self._queue:

@@ -95,11 +95,20 @@ def shown_url(url: str) -> str:
     return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
 
 
+_PORTS: Final = {"http": 80, "https": 443, "amqp": 5672, "amqps": 5671}
+
+
 @lru_cache(maxsize=1024)
 def server_of(url: str) -> tuple[str, int]:
     """Host and port that a URL calls."""
     parts = urlsplit(url)
-    return parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80)
+    return parts.hostname or "", parts.port or _PORTS[parts.scheme]
+
+
+def broker_attributes(url: str) -> Attributes:
+    """Which broker a message goes to or comes from."""
+    host, port = server_of(url)
+    return {SERVER_ADDRESS: host, SERVER_PORT: port}
 
 
 def server_attributes(method: str, scheme: str, path: str, route: str, status: int) -> Attributes:
@@ -156,13 +165,18 @@ def send_attributes(exchange: str, routing_key: str, message_id: str, message: M
     return attributes
 
 
-def process_attributes(message: Message, queue: str, message_id: str, size: int) -> Attributes:
-    """Of the work on a message of `size` bytes. Its exchange and routing key are not known to who takes it."""
+PROCESSING: Final[Attributes] = {OPERATION_NAME: "process", OPERATION_TYPE: "process"}
+
+
+def taken_attributes(message: Message, queue: str, routing_key: str, message_id: str, size: int) -> Attributes:
+    """Of a message of `size` bytes that came out of a queue, under the key that it was published with last.
+
+    The destination is the queue alone: with the key, as conventions have it, each delay would make another.
+    """
     return {
         SYSTEM: "rabbitmq",
-        OPERATION_NAME: "process",
-        OPERATION_TYPE: "process",
         DESTINATION: queue,
+        ROUTING_KEY: routing_key,
         MESSAGE_ID: message_id,
         CONVERSATION_ID: message.job_id,
         BODY_SIZE: size,

@@ -34,12 +34,13 @@ class Sink(Protocol):
 class Tracer:
     """Decides which traces are sampled, once, where they begin; every later hop reads it from the traceparent."""
 
-    def __init__(self, sink: Sink, ratio: float, *, follow: bool = True, errors: bool = True) -> None:
+    def __init__(self, sink: Sink, ratio: float, broker_url: str, *, follow: bool = True, errors: bool = True) -> None:
         """`follow`: a client's traceparent decides, as ParentBased does. `errors`: what fails is always recorded."""
         self._sink = sink
         self._bound = round(ratio * _ALL)
         self._follow = follow
         self.errors = errors
+        self.broker: Final = spans.broker_attributes(broker_url)
         self.record = sink.record
 
     async def close(self, seconds: float) -> None:
@@ -93,7 +94,7 @@ class RequestTrace:
 
 
 class Sending(Generic[M]):
-    """One message that intake publishes; `message` is what goes out."""
+    """One message that intake publishes; `message` is what goes out. One without a traceparent begins a trace."""
 
     __slots__ = ("_context", "_parent", "_started", "_tracer", "message")
 
@@ -101,9 +102,11 @@ class Sending(Generic[M]):
         self._tracer = tracer
         self._parent = message.traceparent
         self._started = now = time_ns()
+        context = message.traceparent or tracer.root()
         # Where nothing is recorded the next span has the same parent as this one would have had.
-        self._context = child(message.traceparent) if is_sampled(message.traceparent) else ""
-        context = self._context or message.traceparent
+        if is_sampled(context) and self._parent:
+            context = child(context)
+        self._context = context if is_sampled(context) else ""
         self.message: M = msgspec.structs.replace(message, traceparent=context, published=now // _MS)
 
     def end(self, exchange: str, routing_key: str, message_id: str, error: str = "") -> None:
@@ -112,8 +115,8 @@ class Sending(Generic[M]):
         if not context:
             if not (error and self._tracer.errors):
                 return
-            context = sampled(child(self._parent))
-        attributes = spans.send_attributes(exchange, routing_key, message_id, self.message, error)
+            context = sampled(child(self.message.traceparent))
+        attributes = spans.send_attributes(exchange, routing_key, message_id, self.message, error) | self._tracer.broker
         self._tracer.record(
             Span(
                 f"publish {exchange}:{routing_key}",

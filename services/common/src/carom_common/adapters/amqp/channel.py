@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
 _confirm_seconds = metrics.publish_confirm_seconds.labels()
 
-OnDeliver = Callable[[int, str, bytes], None]
-"""Called with delivery tag, message id and body."""
+OnDeliver = Callable[[bytes, str, bytes], None]
+"""Called with the Basic.Deliver as it came, message id and body."""
 
 
 class Channel:
@@ -136,7 +136,7 @@ class Channel:
         if method == wire.BASIC_RETURN:
             self._on_return(self._message_id)
         elif self._on_deliver is not None and not self.closed.done():
-            self._on_deliver(wire.parse_deliver(self._method), self._message_id, body)
+            self._on_deliver(self._method, self._message_id, body)
 
     def _on_method(self, payload: bytes) -> None:
         method = int.from_bytes(payload[:4], "big")

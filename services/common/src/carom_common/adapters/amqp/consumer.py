@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
+from carom_common.adapters.amqp import wire
 from carom_common.adapters.amqp.acks import AckBatch
 from carom_common.adapters.amqp.channel import Channel, OnDeliver
 from carom_common.adapters.amqp.connection import Connection, connect
@@ -25,19 +26,28 @@ class Delivery:
     `message_id` is unique for each message; one that an operator's tool published without is known by its content.
     """
 
-    __slots__ = ("_batch", "_channel", "_tag", "body", "message_id", "queue")
+    __slots__ = ("_batch", "_channel", "_method", "_tag", "body", "message_id", "queue")
 
-    def __init__(self, queue: str, tag: int, message_id: str, body: bytes, channel: Channel, batch: AckBatch) -> None:
+    def __init__(
+        self, queue: str, method: bytes, message_id: str, body: bytes, channel: Channel, batch: AckBatch
+    ) -> None:
+        """`method` is the Basic.Deliver."""
         self.queue = queue
         self.message_id = message_id or hashlib.sha256(body).hexdigest()[:32]
         self.body = body
-        self._tag = tag
+        self._tag = wire.parse_deliver(method)
+        self._method = method
         self._channel = channel
         self._batch = batch
 
     @property
     def alive(self) -> bool:
         return not self._channel.closed.done()
+
+    @property
+    def routing_key(self) -> str:
+        """The key that it was published with last; read when asked for, as only spans say it."""
+        return wire.routing_key_of(self._method)
 
     def ack(self) -> None:
         self._batch.ack(self._tag)
@@ -161,7 +171,7 @@ class Consumer:
     def _deliver_from(self, queue: str, channel: Channel, batch: AckBatch) -> OnDeliver:
         on_delivery = self._on_delivery
 
-        def deliver(tag: int, message_id: str, body: bytes) -> None:
-            on_delivery(Delivery(queue, tag, message_id, body, channel, batch))
+        def deliver(method: bytes, message_id: str, body: bytes) -> None:
+            on_delivery(Delivery(queue, method, message_id, body, channel, batch))
 
         return deliver

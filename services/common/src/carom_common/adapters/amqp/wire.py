@@ -70,6 +70,13 @@ def parse_deliver(payload: bytes) -> int:
     return tag
 
 
+def routing_key_of(payload: bytes) -> str:
+    """Of a Basic.Deliver: after the consumer's tag, the delivery's, `redelivered` and the exchange."""
+    at = 14 + payload[4]
+    at += 1 + payload[at]
+    return payload[at + 1 : at + 1 + payload[at]].decode("utf-8", "replace")
+
+
 def parse_return(payload: bytes) -> tuple[int, str]:
     """Reply code and text of a Basic.Return."""
     return _u16.unpack_from(payload, 4)[0], payload[7 : 7 + payload[6]].decode()

@@ -8,6 +8,7 @@ import asyncio
 import os
 import time
 from collections import defaultdict
+from collections.abc import Iterable
 from typing import Literal, NamedTuple
 
 from carom_common.adapters.store.acts import OWED_KEY
@@ -113,7 +114,10 @@ class Lately(NamedTuple):
 
 
 class Now(NamedTuple):
-    """What is so now; `oldest_ready_ms`: for how long the job that is due and not begun has waited the longest."""
+    """What is so now; `oldest_ready_ms`: for how long the job that is due and not begun has waited the longest.
+
+    Where thousands of older ones are not due, or held, it is that of the longest that was found so far.
+    """
 
     kept: int
     open: int
@@ -124,11 +128,26 @@ class Now(NamedTuple):
     oldest_ready_ms: int
 
 
+class _Ready(NamedTuple):
+    """A job that could be begun, since when in Unix milliseconds."""
+
+    since: int
+    job_id: bytes
+
+
+class _Search(NamedTuple):
+    """How far the open jobs of a tenant were looked through for one that is ready, and the oldest that was found."""
+
+    at: int = 0
+    found: tuple[bytes, ...] = ()
+
+
 class Stats:
     """Reads what all processes told. Every method raises StoreUnavailable when Redis cannot be asked."""
 
     def __init__(self, batcher: Batcher) -> None:
         self._batcher = batcher
+        self._searches: dict[str, _Search] = {}
 
     async def owed(self) -> int:
         """Acts whose message is not known to be out, of all tenants."""
@@ -168,20 +187,42 @@ class Stats:
         return running, lag
 
     async def _oldest_ready(self, tenant: str, most_read: int) -> int | None:
-        """Milliseconds, 0 when none is ready; None when too many entries would have to be read."""
-        for first in range(0, most_read, _READ):
-            ids = await self._batcher.run("ZRANGE", index_key(tenant, "open"), first, first + _READ - 1)
-            fields = ("status", "eta", "updated", "wait_reason")
-            states = await asyncio.gather(
-                *(self._batcher.run("HMGET", state_key(job_id.decode()), *fields) for job_id in ids)
-            )
-            now = now_ms()
-            ages = [now - since for state in states if (since := _ready_since(*state)) is not None and since <= now]
-            if ages:
-                return max(ages)
-            if len(ids) < _READ:
-                return 0
-        return None
+        """Milliseconds, 0 when none is ready; None when so many others are in front that none was found.
+
+        A look reads so many of the oldest, and where none of them is ready the newest: those that come in while nothing
+        begins. The next one goes on where it stopped, and looks again at what was found: a job that stands still is
+        told for as long as it does.
+        """
+        search = self._searches.get(tenant, _Search())
+        known = await self._ready(search.found)
+        found: list[_Ready] = []
+        at, whole = search.at, False
+        while not (found or whole) and at < search.at + most_read:
+            ids = await self._batcher.run("ZRANGE", index_key(tenant, "open"), at, at + _READ - 1)
+            found = await self._ready(ids)
+            at += len(ids)
+            whole = len(ids) < _READ
+        if not (found or whole):
+            known += await self._ready(await self._batcher.run("ZRANGE", index_key(tenant, "open"), -_READ, -1))
+        oldest = min(known + found, default=None)
+        self._searches[tenant] = _Search(0 if found or whole else at, (oldest.job_id,) if oldest else ())
+        if oldest is not None:
+            return now_ms() - oldest.since
+        return 0 if whole and not search.at else None
+
+    async def _ready(self, ids: Iterable[bytes]) -> list[_Ready]:
+        """Those of some jobs that could be begun now."""
+        fields = ("status", "eta", "updated", "wait_reason")
+        ids = tuple(ids)
+        states = await asyncio.gather(
+            *(self._batcher.run("HMGET", state_key(job_id.decode()), *fields) for job_id in ids)
+        )
+        now = now_ms()
+        return [
+            _Ready(since, job_id)
+            for job_id, state in zip(ids, states, strict=True)
+            if (since := _ready_since(*state)) is not None and since <= now
+        ]
 
 
 def _ready_since(

@@ -19,7 +19,8 @@ submissions_replayed = Counter(
 )
 submissions_refused = Counter(
     "carom_submissions_refused_total",
-    "Submissions and other POSTs that were not accepted, by HTTP status.",
+    "Submissions and other POSTs that were not accepted, by HTTP status; of batches also the jobs one by one. What "
+    "never reached a route is in carom_requests_cut_off_total, whatever it was to be.",
     "5xx: broker or store is away or slow, see carom_broker_up and carom_store_up, or carom_backlog_jobs is at its "
     "limit. 4xx: a client does something wrong; the event request_refused has its path.",
     INTAKE,
@@ -96,7 +97,8 @@ backlog_limit = Gauge(
 )
 oldest_ready_age = Gauge(
     "carom_oldest_ready_age_seconds",
-    "For how long the oldest job that is due has not been begun; every replica of intake tells the same.",
+    "For how long the oldest job that is due has not been begun; every replica of intake tells about the same. Behind "
+    "thousands that are not due or held it is the oldest that was found yet: each look, every 10 s, goes on in 2,000.",
     "Executors are too few or stand still, or targets are limited or away: see carom_in_flight, carom_holds_total.",
     INTAKE,
 )

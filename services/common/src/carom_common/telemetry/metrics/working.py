@@ -126,10 +126,17 @@ callback_seconds = Histogram(
 )
 callback_delivery_seconds = Histogram(
     "carom_callback_delivery_seconds",
-    "From a job's final status until its callback was delivered, retries included.",
+    "From a job's final status until its callback was delivered, retries included. Not of attempts, nor of redriven "
+    "callbacks.",
     "See carom_callbacks_total: retried means receivers fail; else see carom_queue_wait_seconds of kind callback.",
     CALLBACK,
     WAIT,
+)
+callbacks_given_up = Counter(
+    "carom_callbacks_given_up_total",
+    "Results that were not delivered, but exhausted or refused: the others of carom_callback_delivery_seconds.",
+    "As carom_callbacks_total.",
+    CALLBACK,
 )
 end_to_end_seconds = Histogram(
     "carom_end_to_end_seconds",
