@@ -3,16 +3,18 @@
 import base64
 import json
 import uuid
+from typing import Any
 
 import msgspec
 import pytest
-from tests.e2e.kube import run, until
+from tests.e2e.kube import name_of, run, until
 from tests.e2e.release import Release
 from tests.e2e.world import World
 from tests.support.chart import CHART
 from tests.support.collector import received
 from tests.support.witness import Witness
 
+from carom_common.topology import EXECUTE_QUEUES
 from carom_intake.domain.keys import Scope, new_key
 
 FOLLOWED_SECONDS = 150
@@ -63,16 +65,50 @@ def test_helm_test_sends_a_job_through_the_release(carom: Release) -> None:
 
 def test_fsck_finds_nothing_wrong(carom: Release) -> None:
     """The CronJob's own pod: its rights, its policies, and consumers that answer it."""
-    carom.kube("create", "job", f"--from=cronjob/{carom.full('fsck')}", "fsck-by-hand")
+    report = fsck(carom)
+
+    assert report["notJudged"] == []
+    assert [count["found"] for count in report["counts"].values()] == [0, 0, 0, 0]
+    assert report["records"] > 0
+
+
+def test_fsck_repairs_what_a_purged_queue_lost(carom: Release, witness: Witness) -> None:
+    """With the RabbitMQ of the cluster, which is a major version ahead of that of the other tests."""
+    executor = f"deployment/{carom.full('executor')}"
+    [broker] = carom.pods("rabbitmq")
+    carom.kube("scale", executor, "--replicas=0")
     try:
-        carom.kube("wait", "--for=condition=Complete", "--timeout=120s", "job/fsck-by-hand", seconds=130)
-        lines = carom.kube("logs", "job/fsck-by-hand").splitlines()
-        (report,) = [json.loads(line) for line in lines if line.startswith('{"repair"')]
-        assert report["notJudged"] == []
-        assert [count["found"] for count in report["counts"].values()] == [0, 0, 0, 0]
-        assert report["records"] > 0
+        carom.settle()
+        job_id = carom.submit(witness.target("200"), witness.receiver(), priority="high")
+        carom.kube("exec", name_of(broker), "--", "rabbitmqctl", "--quiet", "purge_queue", EXECUTE_QUEUES["high"])
     finally:
-        carom.kube("delete", "job", "fsck-by-hand", "--ignore-not-found")
+        carom.kube("scale", executor, "--replicas=2")
+        carom.settle()
+    assert not witness.called(job_id)
+
+    report = fsck(carom, "--grace=5")
+
+    assert report["notJudged"] == []
+    lost = report["counts"]["job-without-message"]
+    assert (lost["found"], lost["repaired"]) == (1, 1)
+    until(lambda: bool(witness.taken(job_id)), 60, f"a callback of {job_id}")
+    assert len(witness.called(job_id)) == 1
+
+
+def fsck(carom: Release, *options: str) -> Any:
+    """What a run of the CronJob reports, with more options."""
+    name = "fsck-by-hand"
+    cronjob = f"--from=cronjob/{carom.full('fsck')}"
+    job = json.loads(carom.kube("create", "job", name, cronjob, "--dry-run=client", "--output=json"))
+    job["spec"]["template"]["spec"]["containers"][0]["args"] += options
+    carom.kube("create", "--filename=-", stdin=json.dumps(job))
+    try:
+        carom.kube("wait", "--for=condition=Complete", "--timeout=120s", f"job/{name}", seconds=130)
+        lines = carom.kube("logs", f"job/{name}").splitlines()
+        (report,) = [json.loads(line) for line in lines if line.startswith('{"repair"')]
+        return report
+    finally:
+        carom.kube("delete", "job", name, "--ignore-not-found")
 
 
 @pytest.mark.parametrize("authorization", ["", "Bearer carom_admin_" + "x" * 48], ids=["empty", "wrong"])
