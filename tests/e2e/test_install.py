@@ -74,8 +74,9 @@ def test_fsck_finds_nothing_wrong(carom: Release) -> None:
 
 def test_fsck_repairs_what_a_purged_queue_lost(carom: Release, witness: Witness) -> None:
     """With the RabbitMQ of the cluster, which is a major version ahead of that of the other tests."""
-    executor = f"deployment/{carom.full('executor')}"
+    executor, cronjob = f"deployment/{carom.full('executor')}", f"cronjob/{carom.full('fsck')}"
     [broker] = carom.pods("rabbitmq")
+    carom.kube("patch", cronjob, "--patch", '{"spec": {"suspend": true}}')  # or it may be first
     carom.kube("scale", executor, "--replicas=0")
     try:
         carom.settle()
@@ -93,6 +94,7 @@ def test_fsck_repairs_what_a_purged_queue_lost(carom: Release, witness: Witness)
     assert (lost["found"], lost["repaired"]) == (1, 1)
     until(lambda: bool(witness.taken(job_id)), 60, f"a callback of {job_id}")
     assert len(witness.called(job_id)) == 1
+    carom.kube("patch", cronjob, "--patch", '{"spec": {"suspend": false}}')
 
 
 def fsck(carom: Release, *options: str) -> Any:

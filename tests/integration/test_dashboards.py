@@ -219,13 +219,13 @@ def test_no_query_is_slow(long_watched: Watched, panel: Panel) -> None:
 
 
 def test_a_slow_query_would_be_found(long_watched: Watched) -> None:
-    """Every replica is there from begin to end, and who reads two hours of many series at every step takes long."""
+    """Every replica is there from begin to end; who reads two hours of all series at every step takes much longer."""
     replicas = long_watched.query('carom_broker_up{namespace=~"$namespace", job="carom-executor-admin"}')
     points = history.HOURS * 3600 / STEP_SECONDS
     assert len(replicas.series) == history.PODS
     assert all(len(values) > 0.98 * points for values in replicas.series)
     slow = long_watched.query("count (quantile_over_time(0.5, carom_step_duration_seconds_bucket[2h]))")
-    assert slow.seconds > SLOW_SECONDS
+    assert slow.seconds > 10 * replicas.seconds
 
 
 def test_exporters_tell_what_alerts_watch(watched: Watched) -> None:

@@ -29,7 +29,7 @@ class Logs:
         return [
             line
             for path in sorted(self.directory.glob("*.log"))
-            for line in path.read_text(errors="replace").rpartition("\n")[0].splitlines()
+            for line in path.read_text(errors="replace").split("\n")[:-1]
         ]
 
     def events(self, **wanted: Any) -> list[dict[str, Any]]:

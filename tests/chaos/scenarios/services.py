@@ -89,7 +89,7 @@ def out_of_memory(stage: Stage, rng: Random, seconds: float) -> None:
 
 
 def _grown(stage: Stage, before: Mapping[str, int]) -> Service:
-    """The replica that first has more memory than its limit lets it."""
+    """The replica that first has more memory than its limit lets it; after a while the one that grew most."""
     give_up = time.monotonic() + PATIENCE
     while True:
         growth = {service.name: _memory(service) - before[service.name] for service in stage.services}

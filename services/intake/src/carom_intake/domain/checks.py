@@ -16,6 +16,8 @@ from carom_common.domain.framing import FRAMING_HEADERS
 from carom_common.domain.outbound import ANYTHING, Outbound, called_host
 
 MAX_URL = 2048
+USUAL_ORIGIN = 300
+"""Characters: a name of DNS has 253. What is longer is not kept in mind."""
 MAX_HEADERS = 64
 MAX_HEADER_BYTES = 16_384
 
@@ -57,7 +59,8 @@ def url_problems(
     if _NOT_IN_URL.search(url):
         yield Problem(pointer, "must be a URL without spaces, backslashes and control characters")
         return
-    origin = _origin(origin_of(url))
+    start = origin_of(url)
+    origin = _origin(start) if len(start) <= USUAL_ORIGIN else _origin.__wrapped__(start)
     if isinstance(origin, str):
         yield Problem(pointer, origin)
     elif (why := outbound.refusal(*origin)) is not None or (

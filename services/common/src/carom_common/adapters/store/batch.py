@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import hiredis
 from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import NoScriptError, ReadOnlyError, RedisError
+from redis.exceptions import MasterDownError, NoScriptError, ReadOnlyError, RedisError
 
 from carom_common.adapters.store.connection import Connection
 from carom_common.adapters.store.pool import SOCKET_SECONDS, connection_pool
@@ -24,6 +24,9 @@ BATCH_LIMIT = 64
 
 _batch_seconds = metrics.store_batch_seconds.labels()
 _batch_commands = metrics.store_batch_commands.labels()
+
+_ELSEWHERE = (ReadOnlyError, MasterDownError, RedisConnectionError)
+"""A failover, or a server that loads or lets nobody in: the name may lead to another one by now."""
 
 Command = tuple[Any, ...]
 
@@ -189,8 +192,8 @@ class Batcher:
         except BaseException:
             await self._forget_connection()
             raise
-        if any(isinstance(reply, ReadOnlyError | RedisConnectionError) for reply in replies):
-            await self._forget_connection()  # a failover, or one that loads: the name may lead to another one
+        if any(isinstance(reply, _ELSEWHERE) for reply in replies):
+            await self._forget_connection()
         return replies
 
     async def _forget_connection(self) -> None:

@@ -55,11 +55,18 @@ class Connection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         self._reader.feed(data)
         while (reply := self._reader.gets()) is not _INCOMPLETE:
-            self._replies.append(reply)
-        if len(self._replies) == self._count and self._waiter is not None and not self._waiter.done():
+            if not isinstance(reply, hiredis.PushNotification):
+                self._replies.append(reply)
+        if len(self._replies) > self._count:
+            self._fail(RedisConnectionError("more replies than commands"))
+            self._transport.abort()
+        elif len(self._replies) == self._count and self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(self._replies)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._lost = exc or RedisConnectionError("Connection closed by server.")
+        self._fail(exc or RedisConnectionError("Connection closed by server."))
+
+    def _fail(self, error: Exception) -> None:
+        self._lost = self._lost or error
         if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_exception(self._lost)
+            self._waiter.set_exception(error)

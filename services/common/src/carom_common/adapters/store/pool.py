@@ -8,6 +8,7 @@ from redis.asyncio.connection import SSLConnection
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.maint_notifications import MaintNotificationsConfig
 
 from carom_common.tls import TlsFiles, client_context, why
 
@@ -17,7 +18,12 @@ SOCKET_SECONDS = 5.0
 def connection_pool(url: str, tls: TlsFiles) -> ConnectionPool:
     """A pool that tries each connect once, for 5 s at most."""
     pool = ConnectionPool.from_url(
-        url, socket_timeout=SOCKET_SECONDS, socket_connect_timeout=SOCKET_SECONDS, retry=Retry(NoBackoff(), 0)
+        url,
+        socket_timeout=SOCKET_SECONDS,
+        socket_connect_timeout=SOCKET_SECONDS,
+        retry=Retry(NoBackoff(), 0),
+        # Of managed services that move: connections break then, and are made anew, as with every failover.
+        maint_notifications_config=MaintNotificationsConfig(enabled=False),
     )
     if issubclass(pool.connection_class, SSLConnection):
         pool.connection_class = _TlsConnection
