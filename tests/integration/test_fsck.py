@@ -251,18 +251,32 @@ async def test_jobs_whose_message_is_gone_are_found_and_repaired(
 
 
 async def test_a_deleted_queue_a_lost_retry_and_an_attempt_that_died(
-    own_stack: Stack, own_api: Api, fsck: Fsck, target: Target, purge: Purge, channel: AbstractChannel, keys: Any
+    own_stack: Stack,
+    own_api: Api,
+    own_logs: Logs,
+    fsck: Fsck,
+    target: Target,
+    purge: Purge,
+    channel: AbstractChannel,
+    keys: Any,
 ) -> None:
     """Waiting for a retry, its message lost; and in a call as its executor died, its queue deleted meanwhile."""
     retried, receiver = target.endpoint(respond(503), respond(200)), target.endpoint()
     hung = target.endpoint(HANG, respond(200))
     waiting = await own_api.submit(retried.url, receiver.url, retryDelay=2500, retry={"strategy": "fixed"})
     running = await own_api.submit(hung.url, receiver.url, priority="high")
-    await own_api.wait_for_status(waiting, "waiting")
+    await own_logs.wait_for(event="attempt", job_id=waiting)
+    await asyncio.sleep(0.2)  # acks go in batches: an executor that dies before publishes the retry again
     assert await purge("carom.delay.2500") == 1
     await hung.wait()
     own_stack.executor.kill()
-    await channel.queue_delete(EXECUTE_QUEUES["high"])
+    high = EXECUTE_QUEUES["high"]
+
+    async def came_back() -> bool:
+        return (await channel.declare_queue(high, passive=True)).declaration_result.message_count == 1
+
+    await eventually(came_back, "its message is in the queue again")
+    assert (await channel.queue_delete(high)).message_count == 1
     own_stack.executor.start()
     await keys.hset(f"carom:{{{running}}}:state", "lease", "1")  # ten seconds later
     await asyncio.sleep(2.5)
