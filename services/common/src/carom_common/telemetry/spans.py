@@ -102,7 +102,7 @@ _PORTS: Final = {"http": 80, "https": 443, "amqp": 5672, "amqps": 5671}
 def server_of(url: str) -> tuple[str, int]:
     """Host and port that a URL calls."""
     parts = urlsplit(url)
-    return parts.hostname or "", parts.port or _PORTS[parts.scheme]
+    return parts.hostname or "", parts.port or _PORTS.get(parts.scheme, 80)
 
 
 def broker_attributes(url: str) -> Attributes:
