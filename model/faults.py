@@ -29,7 +29,8 @@ def faults(world: World, setting: Setting) -> Iterator[Step]:
                 yield step._replace(fault=True)
     for place, work in enumerate(world.workers):
         if left.disconnects and work is not None and work.copies:
-            lost = at(_spend(world, "disconnects"), place, work._replace(copies=0))
+            alone = work._replace(copies=0, replaced=min(work.replaced, 0))
+            lost = at(_spend(world, "disconnects"), place, alone)
             lost = lost._replace(ready=bag(world.ready, work.message, work.copies))
             yield Step(f"worker {place + 1} loses its connection", lost, fault=True)
     if left.copies:
@@ -57,7 +58,7 @@ def _crashes(world: World, setting: Setting) -> Iterator[Step]:
             continue
         owner = (place + 1, work.message.id)
         yield Step(f"worker {place + 1} is killed", _gone(world, place, work), fault=True)
-        if work.at != "publish":
+        if work.at not in ("publish", "put back"):
             reply, record = scripts.release(world.record, work.message.kind, owner)
             memory = world.memory
             if memory.holder[0] == owner:

@@ -1,7 +1,8 @@
 """Consumers: what steps.py, work.py and workloop.py do with a delivery, one step at a time.
 
-A put-back (early, held or leased elsewhere) is the same message under the same id in another queue, so it changes
-nothing here; that its ack may be lost is the fault `copies`.
+A put-back (early, held or leased elsewhere) is the same message under the same id. One that is leased elsewhere is two
+steps, as what comes in between joins it; one that is early joins nothing, and changes nothing here. That a message is
+there twice although nobody died is the fault `copies`.
 """
 
 from collections.abc import Iterator
@@ -37,18 +38,8 @@ class Step(NamedTuple):
 def steps(world: World, setting: Setting) -> Iterator[Step]:
     """All that consumers may do now."""
     for place, work in enumerate(world.workers):
-        if work is None:
-            continue
-        name = f"worker {place + 1}"
-        if work.at == "claim":
-            yield from _claim(world, setting, place, work, f"{name} claims again")
-        elif work.at == "call":
-            yield from _end_call(world, setting, place, work, name)
-        elif work.at == "settle":
-            assert work.outcome is not None
-            yield from _settle(world, setting, place, work, work.outcome, f"{name} settles again")
-        else:
-            yield from _publish(world, setting, place, work, name)
+        if work is not None:
+            yield from goes_on(world, setting, place, work)
     idle = [place for place, work in enumerate(world.workers) if work is None]
     for message in dict.fromkeys(world.ready):
         if message.eta and message.what not in world.passed and "early" not in setting.weak:
@@ -63,6 +54,22 @@ def steps(world: World, setting: Setting) -> Iterator[Step]:
             taken = world._replace(ready=without(world.ready, message))
             label = f"worker {place + 1} claims {told(message)}"
             yield from _claim(taken, setting, place, Work(message, 1, "claim"), label)
+
+
+def goes_on(world: World, setting: Setting, place: int, work: Work) -> Iterator[Step]:
+    """What a consumer may do next with what it has."""
+    name = f"worker {place + 1}"
+    if work.at == "claim":
+        yield from _claim(world, setting, place, work, f"{name} claims again")
+    elif work.at == "call":
+        yield from _end_call(world, setting, place, work, name)
+    elif work.at == "settle":
+        assert work.outcome is not None
+        yield from _settle(world, setting, place, work, work.outcome, f"{name} settles again")
+    elif work.at == "put back":
+        yield from _put_back(world, setting, place, work, name)
+    else:
+        yield from _publish(world, setting, place, work, name)
 
 
 def told(message: Message) -> str:
@@ -108,8 +115,8 @@ def _claim(world: World, setting: Setting, place: int, work: Work, label: str) -
         world = at(world, place, Work(message, work.copies, "call"))._replace(memory=memory)
     elif reply[0] == "settled":
         world = at(world, place, _publishing(message, work.copies, reply[1], setting))
-    elif reply[0] == "leased":
-        world = _put_back(at(world, place, None), setting, message, work.copies)
+    elif reply[0] == "leased" and "leased-acked" not in setting.weak:
+        world = at(world, place, Work(message, work.copies, "put back"))
     else:
         world = at(world, place, None)
     yield Step(label, world, ran=(run,))
@@ -122,12 +129,25 @@ def _unheard(world: World, label: str, run: Run) -> Iterator[Step]:
         yield Step(f"{label}, and the reply is lost", world._replace(left=left), fault=True, ran=(run,))
 
 
-def _put_back(world: World, setting: Setting, message: Message, copies: int) -> World:
-    if copies == 0 or "leased-acked" in setting.weak:
-        return world
-    if "put-back-id" in setting.weak:
-        message = message._replace(id=fresh_id(world))
-    return world._replace(ready=bag(world.ready, message))
+def _put_back(world: World, setting: Setting, place: int, work: Work, name: str) -> Iterator[Step]:
+    """Publish the message once more, then ack what was in hand before: what came since may be that very copy."""
+    message = work.message
+    if work.replaced >= 0:
+        late = 0 if "put-back-joined" in setting.weak else work.copies - work.replaced
+        yield Step(
+            f"{name} acks what it put back", at(world, place, None)._replace(ready=bag(world.ready, message, late))
+        )
+    elif not work.copies:
+        yield Step(f"{name} leaves {told(message)} to its redelivery", at(world, place, None))
+    else:
+        label = f"{name} puts {told(message)} back"
+        copy = message._replace(id=fresh_id(world)) if "put-back-id" in setting.weak else message
+        out = world._replace(ready=bag(world.ready, copy))
+        yield Step(label, at(out, place, work._replace(replaced=work.copies)))
+        left = world.left
+        if left.lost_confirms:
+            again = out._replace(left=left._replace(lost_confirms=left.lost_confirms - 1))
+            yield Step(f"{label}, and hears no confirm", again, fault=True)
 
 
 def _hop(world: World, setting: Setting, message: Message) -> Iterator[Step]:

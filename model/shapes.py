@@ -92,7 +92,7 @@ class Outcome(NamedTuple):
 
 
 class Work(NamedTuple):
-    """One message in one process. `at`: claim | call | settle | publish, which is what it does next."""
+    """One message in one process. `at`: claim | call | settle | publish | put back, which is what it does next."""
 
     message: Message
     copies: int
@@ -101,6 +101,8 @@ class Work(NamedTuple):
     outcome: Outcome | None = None
     todo: tuple[Message, ...] = ()
     """What is to be published before the ack."""
+    replaced: int = -1
+    """How many of its deliveries were there before it was put back, and are acked for that; -1: it is not yet."""
     acked: bool = False
     """Only in a weakened protocol."""
 

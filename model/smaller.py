@@ -16,8 +16,8 @@ def alone(world: World, setting: Setting) -> Step | None:
         return None
     if not (left.crashes or left.disconnects):
         for place, work in enumerate(world.workers):
-            if work is not None and work.at == "publish" and not work.todo:
-                return Step(f"worker {place + 1} acks {running.told(work.message)}", running.at(world, place, None))
+            if work is not None and (work.replaced >= 0 or (work.at == "publish" and not work.todo)):
+                return next(running.goes_on(world, setting, place, work))
     if not (left.losses or left.failovers or left.retentions):
         for message in world.ready:
             reply, _, run = running.ask(world.record, message, (0, message.id), setting, only=True)
@@ -50,7 +50,7 @@ def _rank(world: World, place: int) -> tuple[object, ...]:
     owned = tuple(owner[1] if owner[0] == process else -1 for owner in owners)
     if work is None:
         return (1, "", owned)
-    return (0, work.at, owned, work.copies, work.message, len(work.todo))
+    return (0, work.at, owned, work.copies, work.replaced, work.message, len(work.todo))
 
 
 def _swapped(world: World) -> World:

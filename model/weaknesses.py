@@ -40,6 +40,12 @@ WEAKNESSES = (
     ),
     _weak("leased-acked", "what is leased elsewhere is acked, not put back", LOST, Left(crashes=1)),
     _weak("put-back-id", "what is put back gets another id (ADR 8)", LOST, Left(disconnects=1)),
+    _weak(
+        "put-back-joined",
+        "a copy that is back before its confirm is acked with the first",
+        LOST,
+        Left(disconnects=1),
+    ),
     _weak("dead-letter", "a spent job is called back, and not dead-lettered", LOST, Left()),
     _weak("early", "an early message is begun", "on time", Left()),
     _weak("stale-generation", "a claim does not look at generations", "stale never runs", Left(acts=("retry",))),

@@ -47,7 +47,8 @@ class Link:
     """In front of `server`, which may be another one for each new connection; listens on a port of its own.
 
     `hold()` and `go_on()`: a partition, in which nothing is lost that was accepted. `forget()`: connections that are
-    open are dead from now on, and nobody is told. `swallow`: new ones are accepted and never answered.
+    open are dead from now on, and nobody is told. `swallow`: new ones are accepted and never answered. `only`: the
+    weather is that of connections whose client says this.
     """
 
     def __init__(
@@ -57,8 +58,10 @@ class Link:
         *,
         seed: int = 0,
         host: str = "127.0.0.1",
+        only: bytes = b"",
     ) -> None:
         self.host = host
+        self.only = only
         self.port = 0
         self.weather = FAIR
         self.swallow = False
@@ -146,6 +149,7 @@ class _Connection:
         self._chance = chance
         self._writers = [client]
         self._forgotten = False
+        self._meant = not link.only
 
     async def serve(self, reader: asyncio.StreamReader) -> None:
         if self._link.swallow:
@@ -185,11 +189,12 @@ class _Connection:
         data = b" "
         while data:
             data = await source.read(READ_BYTES)
+            self._meant = self._meant or self._link.only in data
             await on_the_way.put((self._due(), data))
 
     def _due(self) -> float:
         """When a piece that sets out now arrives, if none before it is late."""
-        weather, chance = self._link.weather, self._chance
+        weather, chance = self._link.weather if self._meant else FAIR, self._chance
         due = asyncio.get_running_loop().time() + weather.latency + weather.jitter * chance.random()
         if chance.random() < weather.stalls:
             due += weather.stall

@@ -172,6 +172,30 @@ async def test_a_redelivery_attaches_to_what_runs_and_both_copies_are_acked() ->
     assert again.acked == 1
 
 
+async def test_what_comes_while_the_message_is_put_back_is_dealt_with_after_that() -> None:
+    """It may be the copy itself, whose confirm is late: acked along with the first, the message would be lost."""
+    first, copy = Delivery("same"), Delivery("same")
+
+    class PutsBack(Steps):
+        async def process(self, task: Work[ExecuteMessage]) -> None:
+            if first.acked:
+                await super().process(task)
+                return
+            task.puts_back()
+            deliver(loop, self, copy)
+            task.ack_replaced()
+
+    steps = PutsBack()
+    loop = loop_of(steps)
+    deliver(loop, steps, first)
+    await settle()
+    assert (first.acked, copy.acked) == (1, 0)
+    assert steps.seen == ["same"], "the copy runs"
+    steps.go.set()
+    await settle()
+    assert (first.acked, copy.acked) == (1, 1)
+
+
 async def test_a_defect_gives_the_message_back_after_a_pause(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(workloop, "FAILED_PAUSE_SECONDS", 0.01)
     steps = Steps()

@@ -320,12 +320,14 @@ class FourSteps(ABC, Generic[M, O]):
         _postponed[reason].inc()
         key = delayed(home or self.home(work), bucket)
         await self._publish(work, Publish(DELAY, key, work.delivery.body, message_id=work.delivery.message_id))
-        work.ack()
+        work.ack_replaced()
 
     async def _publish(self, work: Work[M], message: Publish) -> str:
         """Publish with confirm, as often as it takes, return its id; raises Abandoned when the delivery went back."""
         tries = 0
         while work.delivery.alive:
+            if message.message_id is not None:
+                work.puts_back()
             try:
                 return await self._publisher.publish(
                     message.exchange, message.routing_key, message.body, message.headers, message.message_id

@@ -39,11 +39,13 @@ class Work(Generic[M]):
     __slots__ = (
         "_cancelled",
         "_copies",
+        "_replaced",
         "answered",
         "calling",
         "crash_loop",
         "delivery",
         "gate_pass",
+        "late",
         "lease",
         "leased",
         "marks",
@@ -75,7 +77,10 @@ class Work(Generic[M]):
         """Which of the steps it is in, since `step_at`; empty before the first."""
         self.step_at = self.renewed_at = 0.0
         """By `time.perf_counter`, as the marks are."""
+        self.late: tuple[Delivery, ...] = ()
+        """What came while the message was put back, and is still to be dealt with: the copy itself may be among it."""
         self._copies: tuple[Delivery, ...] = ()
+        self._replaced: tuple[Delivery, ...] = ()
         self._cancelled = False
 
     def enter(self, step: str) -> None:
@@ -107,6 +112,17 @@ class Work(Generic[M]):
         for copy in self._copies:
             copy.ack()
         self.delivery.ack()
+
+    def puts_back(self) -> None:
+        """The message is about to be published once more: only what is in hand now may be acked for that."""
+        self._replaced = (*self._copies, self.delivery)
+
+    def ack_replaced(self) -> None:
+        """The copy is confirmed. It may have been here for long, delivered: what came since is `late`, and unacked."""
+        for delivery in self._replaced:
+            delivery.ack()
+        in_hand = (*self._copies, self.delivery)
+        self.late = tuple(d for d in in_hand if d.alive and d not in self._replaced)
 
     def cancel_call(self) -> None:
         """Stop the call under way: its job was cancelled."""

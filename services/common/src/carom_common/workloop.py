@@ -177,6 +177,7 @@ class WorkLoop(Generic[M]):
             await self._guard(self._steps.hold(work, hold.reason, hold.delay_ms), work)
         finally:
             del self._put_back[work.lease.message_id]
+            self._take_late(work)
 
     async def _turn_to_put_back(self) -> None:
         now = asyncio.get_running_loop().time()
@@ -201,7 +202,12 @@ class WorkLoop(Generic[M]):
             work.leased = False
             del self._running[work.lease.message_id]
             self._leave(work)
+            self._take_late(work)
             self._start_next()
+
+    def _take_late(self, work: Work[M]) -> None:
+        for delivery in work.late:
+            self.on_delivery(delivery)
 
     def _leave(self, work: Work[M]) -> None:
         if self._gate is not None:
