@@ -57,6 +57,35 @@ def test_no_more_permits_are_out_than_there_are(servers: Servers, limit: int, st
     asyncio.run(run())
 
 
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    steps=st.lists(
+        st.tuples(st.sampled_from(NAMES), st.integers(0, 8), st.integers(0, 10), st.booleans(), st.integers(1, 8)),
+        max_size=40,
+    )
+)
+def test_a_limit_that_changes_takes_no_call_away_and_lets_none_begin_beyond_it(
+    servers: Servers, steps: list[tuple[str, int, int, bool, int]]
+) -> None:
+    async def run() -> None:
+        batcher = Batcher(f"{servers.redis.url}/8")
+        try:
+            await batcher.run("FLUSHDB")
+            stores = {name: ControlStore(batcher, name) for name in NAMES}
+            out = dict.fromkeys(NAMES, 0)
+            for name, used, wanted, waits, limit in steps:
+                in_use = min(used, out[name])
+                others = sum(out.values()) - out[name]
+                got, _ = await stores[name].permits("h", in_use, max(wanted, in_use), limit, waits=waits)
+                assert got <= max(0, limit - others)
+                out[name] = max(got, in_use)
+                assert (await stores[name].live("h")).permits == sum(out.values())
+        finally:
+            await batcher.close()
+
+    asyncio.run(run())
+
+
 async def test_who_waits_longer_comes_first(batcher: Batcher) -> None:
     await batcher.run("FLUSHDB")
     first, second = ControlStore(batcher, "first"), ControlStore(batcher, "second")
@@ -83,6 +112,26 @@ async def test_permits_of_many_hosts_are_not_renewed_all_at_once(batcher: Batche
         await _answered(hosts)
     assert sum(renewed) == len(hosts), "each of them once in 3 s"
     assert max(renewed) < len(hosts) / 2
+    await lender.close()
+
+
+async def test_where_a_limit_was_lowered_no_call_begins_until_fewer_run(batcher: Batcher) -> None:
+    await batcher.run("FLUSHDB")
+    store = ControlStore(batcher, "a")
+    lender: Lender[None] = Lender(store, lambda host: None)
+    host = Host[None]("h", Limits(concurrency=10))
+    host.running = 10
+    lender.ask(host, "concurrency")
+    await _answered([host])
+    host.limits = Limits(concurrency=3)
+    now = asyncio.get_running_loop().time()
+    lender.renew(now + RENEW_SECONDS)
+    await _answered([host])
+    assert (host.allowed(now), (await store.live("h")).permits) == (3, 10), "all that run are counted"
+    host.running = 2
+    lender.give_back(host)
+    await _answered([host])
+    assert (host.allowed(now), (await store.live("h")).permits) == (3, 3)
     await lender.close()
 
 

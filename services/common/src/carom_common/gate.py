@@ -119,12 +119,13 @@ class Gate(Generic[W]):
             return
         work.gate_pass = None
         host, now = given.host, self._loop.time()
+        too_many = self._limited and host.running > host.granted  # its limit was lowered; others may wait for this one
         host.running -= 1
         host.ended += 1
         host.ended_at = now
         self._bulkhead.leave(given.standing, now, None if answered is None else now - given.began)
         self._judge(host, given, answered, now)
-        if host.yielding:
+        if host.yielding or too_many:
             self._lender.give_back(host)
         elif host.waiting:
             self._pump(host)

@@ -110,7 +110,7 @@ class Lender(Generic[W]):
             host.lent_at, host.renewed_at = now, now - random.random() * RENEW_SECONDS
         host.granted, host.others = got, others
         host.granted_until = now + PERMIT_LEASE_MS / 1000
-        (self._lent.add if got else self._lent.discard)(host)
+        (self._lent.add if got or host.running else self._lent.discard)(host)
         host.refused = got < wanted or got >= limit
         if wanted <= got < limit:
             host.ask_again = 0.0

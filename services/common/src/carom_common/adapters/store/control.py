@@ -93,7 +93,10 @@ class ControlStore:
     # Permits, tokens and circuits of one destination
 
     async def permits(self, host: str, used: int, wanted: int, limit: int, *, waits: bool) -> tuple[int, int]:
-        """Borrow permits for 5 s, or give back; gives how many this process has now, and how many others wait."""
+        """Borrow permits for 5 s, or give back; gives how many calls it may have now, and how many others wait.
+
+        Fewer than are used where the limit was lowered.
+        """
         args = (self._process, used, wanted, limit, PERMIT_LEASE_MS, int(waits))
         got, waiting = await self._batcher.run("EVALSHA", self._permits, 1, f"carom:{{dest:{host}}}:permits", *args)
         return int(got), int(waiting)

@@ -1,8 +1,8 @@
 -- Lends permits for calls to one destination to processes; those out never exceed the limit.
 -- KEYS[1] carom:{dest:<host>}:permits, a hash: h:<process> = <count>:<until>, w:<process> = <since>:<until> of who waits
 -- for more. ARGV: process, in use, wanted, limit, ms that they are lent for, waits (0 | 1).
--- Replies {how many this process has now, how many others wait for more}. Nobody's calls are taken away: a process
--- keeps what it uses, though the limit was lowered.
+-- Replies {how many calls this process may have at once now, how many others wait for more}. Nobody's calls are taken
+-- away: what a process uses is out until it ends, though the limit was lowered and it may begin no other meanwhile.
 local WAITS_MS = 400
 local key, process, now = KEYS[1], ARGV[1], clock()
 local used, wanted, limit = tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
@@ -29,9 +29,9 @@ for _, other in ipairs(waiting) do
     break
   end
 end
-got = math.max(got, used)
-if got > 0 then
-  redis.call('HSET', key, 'h:' .. process, string.format('%d:%d', got, now + ARGV[5]))
+local out = math.max(got, used)
+if out > 0 then
+  redis.call('HSET', key, 'h:' .. process, string.format('%d:%d', out, now + ARGV[5]))
 else
   redis.call('HDEL', key, 'h:' .. process)
 end
