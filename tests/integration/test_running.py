@@ -249,8 +249,14 @@ async def test_sigterm_lets_callback_finish(api: Api, target: Target, stack: Sta
     assert len(callback.requests) == 1
 
 
+NOTHING = b"GET /nothing HTTP/1.1\r\nHost: x\r\n\r\n"
+
+
 async def test_sigterm_lets_intake_answer(api: Api, target: Target, stack: Stack) -> None:
-    """A request whose body is half there is answered before the process exits with 0; nobody new is let in."""
+    """A request whose body is half there is answered before the process exits with 0; nobody new is let in.
+
+    So is one that comes over a connection that was kept, as the last one there.
+    """
     endpoint = target.endpoint()
     body = json.dumps({"targetUrl": endpoint.url, "callbackUrl": None}).encode()
     port = stack.intake.port
@@ -261,7 +267,9 @@ async def test_sigterm_lets_intake_answer(api: Api, target: Target, stack: Stack
     writer.write(head.encode() + body[:10])
     await writer.drain()
     # The process is in the middle of the request once it answers another one on a connection made later.
-    assert (await api.http.get("/nothing")).status_code == 404
+    kept_reader, kept_writer = await asyncio.open_connection("127.0.0.1", port)
+    kept_writer.write(NOTHING)
+    assert (await kept_reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 404 ")
     stopping = asyncio.create_task(asyncio.to_thread(stack.intake.terminate))
     try:
 
@@ -276,6 +284,10 @@ async def test_sigterm_lets_intake_answer(api: Api, target: Target, stack: Stack
             return False
 
         await eventually(refuses, "new connections are refused", within=5)
+        kept_writer.write(NOTHING)
+        kept = await kept_reader.read()
+        assert b"HTTP/1.1 404 " in kept
+        assert b"connection: close" in kept
         writer.write(body[10:])
         await writer.drain()
         answer = await reader.read()
@@ -283,6 +295,7 @@ async def test_sigterm_lets_intake_answer(api: Api, target: Target, stack: Stack
         assert await stopping == 0
     finally:
         writer.close()
+        kept_writer.close()
         with contextlib.suppress(OSError):
             await writer.wait_closed()
         await stopping

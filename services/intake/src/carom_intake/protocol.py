@@ -17,6 +17,8 @@ MAX_URL = 8192
 MAX_HEADERS = 100
 MAX_HEAD = 32_768
 """Bytes of request line and headers together; what is over it is answered before it is all there."""
+LINGER_SECONDS = 0.5
+"""How long a connection without a request stays after shutdown began: one may be on its way."""
 _BETWEEN, _HEAD, _BODY = range(3)
 
 _PROBLEMS = {
@@ -46,6 +48,7 @@ class BoundedProtocol(HttpToolsProtocol):
     _received = 0
     _watched = _BETWEEN
     _timer: asyncio.TimerHandle | None = None
+    _leaving = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -61,6 +64,21 @@ class BoundedProtocol(HttpToolsProtocol):
             self._look(len(data))
         elif self._timer is not None:
             self._disarm()
+
+    def shutdown(self) -> None:
+        """Of the whole server: the request under way is the last one, or the next where there is none.
+
+        uvicorn closes what is idle at once, and resets whoever is just asking.
+        """
+        self._leaving = True
+        if self.cycle is None or self.cycle.response_complete:
+            self.loop.call_later(LINGER_SECONDS, self._leave)
+        else:
+            self.cycle.keep_alive = False
+
+    def _leave(self) -> None:
+        if self._phase == _BETWEEN and (self.cycle is None or self.cycle.response_complete):
+            self.transport.close()
 
     def _look(self, size: int) -> None:
         """The request is not complete."""
@@ -96,6 +114,8 @@ class BoundedProtocol(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         super().on_headers_complete()
         self._phase = _BODY
+        if self._leaving and self.cycle is not None:
+            self.cycle.keep_alive = False
 
     def on_message_complete(self) -> None:
         super().on_message_complete()
