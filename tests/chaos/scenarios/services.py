@@ -139,7 +139,8 @@ SCENARIOS = [
     Scenario(GROUP, "kill-at-random", kill_at_random, 4, 300),
     Scenario(GROUP, "kill-all-at-once", kill_all, 0, 120),
     Scenario(GROUP, "zombies", zombies, 0, 120, recovers=45),
-    Scenario(GROUP, "out-of-memory", out_of_memory, 3, 120),
+    # What is large and was never finished is done first, two seconds each.
+    Scenario(GROUP, "out-of-memory", out_of_memory, 3, 120, recovers=90),
     Scenario(GROUP, "stalls", stalls, 4, 60),
     Scenario(GROUP, "rolling-restart", roll_all, 0, 120, causes=frozenset(), check=never_refused),
     Scenario(GROUP, "clock-jumps", clock_jumps, 10, 120, stage=ClockStage),
