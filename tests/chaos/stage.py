@@ -135,6 +135,7 @@ class Stage:
             driving.drawn(rng, kinds),
             answer_seconds=driving.ANSWER_SECONDS,
             keep_alive=False,
+            refusals=(502, 503),
         )
         load.records_api = self.stack.api  # not through the balancer, for which each is a connection of its own
         self.loads.append(load)

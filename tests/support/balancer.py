@@ -15,6 +15,10 @@ from devstack.services import Service
 
 PROBE_SECONDS = 0.2
 PROBE_TIMEOUT = 1.0
+READ_BYTES = 65_536
+SILENT_PROBES = 3
+"""After so many in a row that were not answered in time it counts as not ready."""
+NOBODY = b"HTTP/1.1 502 no replica is ready\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
 
 
 class Balancer:
@@ -64,16 +68,23 @@ class Balancer:
                     there, to = await asyncio.open_connection("127.0.0.1", service.port)
                     await asyncio.gather(pipe(reader, to), pipe(there, writer))
                     return
+            await reader.read(READ_BYTES)  # or closing would reset the connection, and the answer with it
+            writer.write(NOBODY)
         finally:
             writer.close()
 
     async def _probe(self, service: Service) -> None:
+        silent = 0
         while True:
-            ready = False
-            with contextlib.suppress(OSError, TimeoutError):
+            try:
                 async with asyncio.timeout(PROBE_TIMEOUT):
-                    ready = await _is_ready(service.admin_port)
-            self._ready[service.name] = ready
+                    self._ready[service.name] = await _is_ready(service.admin_port)
+                silent = 0
+            except TimeoutError:
+                silent += 1
+                self._ready[service.name] &= silent < SILENT_PROBES
+            except OSError:
+                self._ready[service.name] = False
             await asyncio.sleep(PROBE_SECONDS)
 
 

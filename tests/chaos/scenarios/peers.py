@@ -34,22 +34,27 @@ HEALTHY_WITHIN = 2.0
 
 def hostile(stage: Stage, rng: Random, seconds: float) -> None:
     """Each way of being hostile as a target and as a receiver, many at once."""
-    with Hostile(stage.thread) as them, _steady_memory(stage):
+    with _steady_memory(stage):
         end = time.monotonic() + seconds
         while True:
-            all_of_them = [errand for way in them.ways for errand in _both(stage, them, way)]
-            full = them.full()
-            all_of_them += [
-                Errand("a full queue of connections: target", _target(stage, full), "failed", 2, "delivered"),
-                Errand("a full queue of connections: receiver", _receiver(stage, full), "completed", 1, "failed"),
-            ]
-            rng.shuffle(all_of_them)
-            errands = Errands(stage)
-            errands.submit(all_of_them)
-            errands.judge(40)
-            assert (unmet := [name for name, met in them.met.items() if not met]) == [], f"nobody met {unmet}"
+            with Hostile(stage.thread) as them:  # others each time: circuits open for hosts that fail ten times
+                _meet(stage, rng, them)
             if time.monotonic() > end:
                 break
+
+
+def _meet(stage: Stage, rng: Random, them: Hostile) -> None:
+    all_of_them = [errand for way in them.ways for errand in _both(stage, them, way)]
+    full = them.full()
+    all_of_them += [
+        Errand("a full queue of connections: target", _target(stage, full), "failed", 2, "delivered"),
+        Errand("a full queue of connections: receiver", _receiver(stage, full), "completed", 1, "failed"),
+    ]
+    rng.shuffle(all_of_them)
+    errands = Errands(stage)
+    errands.submit(all_of_them)
+    errands.judge(40)
+    assert (unmet := [name for name, met in them.met.items() if not met]) == [], f"nobody met {unmet}"
 
 
 def _both(stage: Stage, them: Hostile, way: Way) -> list[Errand]:
