@@ -34,9 +34,9 @@ def main() -> int:
             start = time.monotonic()
             verdicts.append(run(scenario, stages.take(scenario.stage), options.seed, seconds))
             print(f"{verdicts[-1].line}  ({time.monotonic() - start:.0f} s)", flush=True)
+            if options.write and not verdicts[-1].problems:
+                verdict.write(verdicts[-1:])
     failed = [each for each in verdicts if each.problems]
-    if options.write:
-        verdict.write([each for each in verdicts if not each.problems])
     print(f"{len(verdicts) - len(failed)} of {len(verdicts)} kept every promise")
     if failed:
         print(f"logs: {directory}")

@@ -1,5 +1,6 @@
 """One scenario on a stage: load, fault, recovery, audit, verdict."""
 
+import logging
 import time
 from collections.abc import Callable
 from random import Random
@@ -14,6 +15,8 @@ from tests.support.servers import depths, working
 from carom_common.topology import DEAD_EXECUTE_QUEUE
 from devstack.errors import DevstackError
 from devstack.process import wait_until
+
+log = logging.getLogger(__name__)
 
 BEFORE = 2.0
 """Seconds of load that show what is normal."""
@@ -38,6 +41,9 @@ def run(scenario: Scenario, stage: Stage, seed: int, fault_seconds: float) -> Ve
             scenario.break_it(stage, rng, fault_seconds)
         except (AssertionError, DevstackError) as error:  # a promise, or a server that does not come back
             found.append(str(error))
+        except Exception as error:  # what is left of an hour's scenarios goes on
+            log.exception("the scenario broke")
+            found.append(f"the scenario itself broke: {error!r}")
         recovered = recovery.wait(time.monotonic(), scenario.recovers)
     finally:
         load.stop()

@@ -57,8 +57,6 @@ def lose_writes(stage: Stage, _rng: Random, seconds: float) -> None:
             there.await_ready()
         primary.start()
         there.await_replica()
-        with client(replica) as promoted:
-            promoted.delete("carom:chaos")
         if time.monotonic() > end:
             return
 
