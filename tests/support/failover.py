@@ -95,6 +95,11 @@ class RedisFailover:
         if not wait_until(promoted, seconds, LOOK_SECONDS):
             raise DevstackError(f"Redis on port {server.port} was not promoted within {seconds:.0f} s")
 
+    def await_address(self, server: Redis, seconds: float = 10) -> None:
+        """Until the address leads to this one."""
+        if not wait_until(lambda: self.address == (server.place.host, server.port), seconds, LOOK_SECONDS):
+            raise DevstackError(f"the address does not lead to Redis on port {server.port}")
+
     def order_failover(self) -> None:
         """By the Sentinels, with both servers in good order."""
         with client(self.sentinels[0]) as asked:

@@ -20,6 +20,8 @@ BREAKING = Weather(latency=0.002, stalls=0.03, stall=0.3, cuts=0.003)
 """At a rate of some hundred pieces a second and link, a reset every few seconds."""
 TEARING = Weather(tears=0.003)
 ERRANDS = 30
+ENDED_WITHIN = 90.0
+"""Seconds: the circuit of a way that is dead opens for 30 s, and what waits for it comes back one after the other."""
 PATIENT = {"maxRetries": 10, "retryDelay": 500, "retry": {"strategy": "fixed"}, "timeout": 1000}
 
 
@@ -113,7 +115,7 @@ def bad_ways(stage: Stage, rng: Random, seconds: float) -> None:
                 link.heal()
             if time.monotonic() > end:
                 break
-        errands.judge(30)
+        errands.judge(ENDED_WITHIN)
         assert to_target.opened > 2, "nothing went by the bad way"
 
 

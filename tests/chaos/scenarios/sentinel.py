@@ -85,6 +85,7 @@ def reach_a_replica(stage: Stage, _rng: Random, seconds: float) -> None:
                 assert there.redises.address == (primary.place.host, primary.port)
             finally:
                 there.redises.following = True
+            there.redises.await_address(replica)
             there.await_ready()
         if time.monotonic() > end:
             return
