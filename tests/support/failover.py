@@ -18,6 +18,7 @@ NAME = "carom"
 SENTINELS, QUORUM = 3, 2
 DOWN_AFTER_MS, FAILOVER_MS = 1000, 10_000
 LOOK_SECONDS = 0.1
+ORDERS = 3
 
 
 class Sentinel(Redis):
@@ -100,9 +101,21 @@ class RedisFailover:
         if not wait_until(lambda: self.address == (server.place.host, server.port), seconds, LOOK_SECONDS):
             raise DevstackError(f"the address does not lead to Redis on port {server.port}")
 
-    def order_failover(self) -> None:
-        """By the Sentinels, with both servers in good order."""
-        with client(self.sentinels[0]) as asked:
+    def fail_over_to(self, server: Redis) -> None:
+        """With both servers in good order, as a Sentinel is told; again where another one undoes it.
+
+        One that has not seen this server as a replica since the last time takes it for a primary that came back.
+        """
+        for _ in range(ORDERS - 1):
+            self._order_failover()
+            with contextlib.suppress(DevstackError):
+                self.await_primary(server, 1.5 * FAILOVER_MS / 1000)
+                return
+        self._order_failover()
+        self.await_primary(server)
+
+    def _order_failover(self) -> None:
+        with contextlib.suppress(RedisError), client(self.sentinels[0]) as asked:
             asked.execute_command("SENTINEL", "FAILOVER", NAME)
 
     def __enter__(self) -> Self:

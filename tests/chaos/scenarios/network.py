@@ -88,14 +88,16 @@ def bad_ways(stage: Stage, rng: Random, seconds: float) -> None:
         far.fault("bad ways to peers"),
     ):
         errands = Errands(far)
+        delay = {"retryDelay": max(500, int(seconds * 100))}  # the last of ten retries comes when all is well again
         body = {
             "targetUrl": f"http://{to_target.address}/attempt/200:20",
             "method": "POST",
             **PATIENT,
+            **delay,
             "callback": {
                 "url": f"http://{to_receiver.address}/callback/200",
                 "timeout": 1000,
-                "retry": {"maxRetries": 10, "retryDelay": 500, "strategy": "fixed"},
+                "retry": {"maxRetries": 10, **delay, "strategy": "fixed"},
             },
         }
         broken = Weather(stalls=0.1, stall=0.4, cuts=0.15)

@@ -76,8 +76,7 @@ def reach_a_replica(stage: Stage, _rng: Random, seconds: float) -> None:
         with there.fault("failover"):
             there.redises.following = False
             try:
-                there.redises.order_failover()
-                there.redises.await_primary(replica)
+                there.redises.fail_over_to(replica)
                 there.await_replica()
                 opened = there.way.opened
                 time.sleep(STALE_SECONDS)
