@@ -56,7 +56,7 @@ faults: $(STAMP) ## the promises while processes and servers die under load, and
 	@$(BIN)/pytest tests/faults tests/properties $(ARGS)
 
 .PHONY: chaos
-chaos: $(STAMP) ## break everything there is under load, for an hour, and write the table of docs/reliability.md (ARGS=... are passed on)
+chaos: $(STAMP) ## break everything there is under load, for eighty minutes, and write the table of docs/reliability.md (ARGS=... are passed on)
 	@scripts/install-servers --tests
 	@PYTHONPATH=scripts exec $(BIN)/python -m tests.chaos --write $(ARGS)
 

@@ -4,16 +4,20 @@ It overrides `connect`, and `_wrap_create_connection`, which aiohttp does not pr
 tests/integration/egress/test_timing.py fail with a version that has changed it.
 """
 
+import socket
 import ssl
 from asyncio import Transport
+from collections.abc import Callable
 from time import perf_counter
 from typing import Any
 
 import aiohttp
+from aiohttp import AddrInfoType
 from aiohttp.client_proto import ResponseHandler
 from aiohttp.connector import Connection
 from aiohttp.http_exceptions import HttpProcessingError
 
+from carom_common.adapters.egress.errors import AddressRefused
 from carom_common.adapters.egress.stopwatch import Stopwatch, connecting, shown_address
 from carom_common.adapters.egress.tunnel import Tunnel
 
@@ -38,10 +42,14 @@ class WatchedProtocol(ResponseHandler):
 
 
 class WatchedConnector(aiohttp.TCPConnector):
-    """Tells a call's stopwatch when its connection is made, and to where."""
+    """Tells a call's stopwatch when its connection is made, and to where.
 
-    def __init__(self, tunnel: Tunnel | None = None, **options: Any) -> None:
+    `check(address)` says why an address is refused, None if it is not.
+    """
+
+    def __init__(self, check: Callable[[str], str | None], tunnel: Tunnel | None = None, **options: Any) -> None:
         super().__init__(**options)
+        self._check = check
         self._tunnel = tunnel
 
     async def connect(self, req: Any, traces: Any, timeout: Any) -> Connection:
@@ -56,51 +64,81 @@ class WatchedConnector(aiohttp.TCPConnector):
             watch.ready = perf_counter()
         return connection
 
-    async def _wrap_create_connection(self, *args: Any, **options: Any) -> tuple[Transport, ResponseHandler]:
-        watch: Stopwatch | None = options["req"].watch
+    async def _wrap_create_connection(
+        self, *_: Any, addr_infos: list[AddrInfoType], req: Any, timeout: Any, **options: Any
+    ) -> tuple[Transport, ResponseHandler]:
+        watch: Stopwatch | None = req.watch
 
         def connected() -> WatchedProtocol:
             # The loop asks for the protocol once it has the connected socket, and before it begins TLS. aiohttp's own
-            # factory, the first argument, makes a plain ResponseHandler.
+            # factory makes a plain ResponseHandler.
             if watch is not None:
                 watch.connects(tls=options.get("ssl") is not None)
             return WatchedProtocol(self._loop)
 
         if self._tunnel is not None:
-            return await self._through(self._tunnel, connected, watch, **options)
-        token = connecting.set(watch)
-        try:
-            transport, protocol = await super()._wrap_create_connection(connected, *args[1:], **options)
-        finally:
-            connecting.reset(token)
-        # A reset that came at once leaves no peer.
-        assert isinstance(protocol, WatchedProtocol)
-        protocol.peer = shown_address(transport.get_extra_info("peername"))
-        return transport, protocol
-
-    async def _through(
-        self, tunnel: Tunnel, connected: Any, watch: Stopwatch | None, *, addr_infos: Any, req: Any, **options: Any
-    ) -> tuple[Transport, ResponseHandler]:
-        """The first of the addresses, by way of the proxy; the caller goes on to the next when it fails."""
-        address = addr_infos[0][4]
-        if watch is not None:
-            watch.opened = watch.opened or perf_counter()
-        try:
-            sock = await tunnel.open(str(address[0]), int(address[1]))
-            if watch is not None:
-                watch.address = shown_address(address)
-            tls = {"ssl": options["ssl"], "server_hostname": options["server_hostname"]} if options["ssl"] else {}
+            made = self._through(self._tunnel, addr_infos[0], connected, watch, **options)
+        elif len(addr_infos) == 1 and options["ssl"] is None and timeout.sock_connect is None:
+            made = self._straight(addr_infos[0], watch)
+        else:
+            token = connecting.set(watch)
             try:
-                transport, protocol = await self._loop.create_connection(connected, sock=sock, **tls)
-            except BaseException:
-                sock.close()
-                raise
+                transport, protocol = await super()._wrap_create_connection(
+                    connected, addr_infos=addr_infos, req=req, timeout=timeout, **options
+                )
+            finally:
+                connecting.reset(token)
+            # A reset that came at once leaves no peer.
+            assert isinstance(protocol, WatchedProtocol)
+            protocol.peer = shown_address(transport.get_extra_info("peername"))
+            return transport, protocol
+        try:
+            return await made
         except ssl.CertificateError as error:
             raise aiohttp.ClientConnectorCertificateError(req.connection_key, error) from error
         except ssl.SSLError as error:
             raise aiohttp.ClientConnectorSSLError(req.connection_key, error) from error
         except OSError as error:
             raise aiohttp.ClientConnectorError(req.connection_key, error) from error
+
+    async def _straight(self, info: AddrInfoType, watch: Stopwatch | None) -> tuple[Transport, WatchedProtocol]:
+        """To the only address there is, without TLS.
+
+        There is nothing to race, and the loop that makes its own socket takes 70 us less than one that is given one.
+        """
+        family, _, protocol_number, _, address = info
+        host, port = str(address[0]), int(address[1])
+        if (why := self._check(host)) is not None:
+            raise AddressRefused(why)
+        if watch is not None:
+            watch.opened = watch.opened or perf_counter()
+        transport, protocol = await self._loop.create_connection(
+            lambda: WatchedProtocol(self._loop),
+            host,
+            port,
+            family=family,
+            proto=protocol_number,
+            flags=socket.AI_NUMERICHOST,  # what was checked is what is called: no name is ever looked up here
+        )
+        protocol.peer = shown_address(address)
+        return transport, protocol
+
+    async def _through(
+        self, tunnel: Tunnel, info: AddrInfoType, connected: Any, watch: Stopwatch | None, **options: Any
+    ) -> tuple[Transport, WatchedProtocol]:
+        """To the first of the addresses, by way of the proxy; the caller goes on to the next when it fails."""
+        address = info[4]
+        if watch is not None:
+            watch.opened = watch.opened or perf_counter()
+        sock = await tunnel.open(str(address[0]), int(address[1]))
+        if watch is not None:
+            watch.address = shown_address(address)
+        tls = {"ssl": options["ssl"], "server_hostname": options["server_hostname"]} if options["ssl"] else {}
+        try:
+            transport, protocol = await self._loop.create_connection(connected, sock=sock, **tls)
+        except BaseException:
+            sock.close()
+            raise
         assert isinstance(protocol, WatchedProtocol)
         protocol.peer = shown_address(address)
         return transport, protocol

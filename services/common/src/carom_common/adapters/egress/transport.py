@@ -116,6 +116,7 @@ class GuardedTransport(httpx.AsyncBaseTransport):
         self._tls = tls
         self._guard = Guard(policy, resolver)
         self._connector = WatchedConnector(
+            self._guard.refusal,
             Tunnel(proxy, self._guard.refusal) if proxy is not None else None,
             limit=0,
             limit_per_host=connections_per_host,

@@ -37,7 +37,7 @@ else
 end
 if ARGV[6] == '1' and got < wanted then
   redis.call('HSET', key, 'w:' .. process, string.format('%d:%d', since or now, now + WAITS_MS))
-else
+elseif since then
   redis.call('HDEL', key, 'w:' .. process)
 end
 redis.call('PEXPIRE', key, ARGV[5] + WAITS_MS)
