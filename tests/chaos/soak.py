@@ -28,6 +28,7 @@ RETENTION = 120
 SWEPT_WITHIN = RETENTION + 90.0
 """Seconds after which nothing of a job is in the store any more."""
 ROUND_SECONDS = 20.0
+WARM_ROUNDS = 2
 WARM_PART = 1 / 3
 """Of the time: what is larger at the end than at its largest until then has leaked. Heaps keep the room that the
 largest messages took once: oversized ones are among the faults, and each of the allocator's arenas meets them."""
@@ -100,7 +101,7 @@ def rounds(stage: Stage, seed: int, seconds: float) -> tuple[Sample, list[str]]:
         verdict = run(scenario, stage, rng.randrange(2**32), min(scenario.long, rng.uniform(0, ROUND_SECONDS)))
         number += 1
         seen = sample(stage)
-        if seen.at <= begin + WARM_PART * seconds:
+        if number <= WARM_ROUNDS or seen.at <= begin + WARM_PART * seconds:
             first = largest(first, seen)
         wrong += [f"round {number}, {scenario.title}: {problem}" for problem in verdict.problems]
         print(f"{verdict.line}\n  {shown(seen)}", flush=True)

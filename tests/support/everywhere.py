@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import uvloop
 from tests.support.names import Names
 
 ROOT = Path(__file__).parent.parent.parent
@@ -173,4 +174,4 @@ async def _main() -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(_main())
+    uvloop.run(_main())  # as the services do: the loop itself makes connections

@@ -105,12 +105,16 @@ class Lender(Generic[W]):
         if host.yielding:
             wanted = max(host.running, min(wanted, host.share))
         host.granted = min(host.granted, wanted)  # what goes back must not be used meanwhile
-        got, others = await self._store.permits(host.name, host.running, wanted, limit, waits=bool(host.waiting))
+        used = host.running
+        got, others = await self._store.permits(host.name, used, wanted, limit, waits=bool(host.waiting))
         if got and not host.granted:
             host.lent_at, host.renewed_at = now, now - random.random() * RENEW_SECONDS
         host.granted, host.others = got, others
         host.granted_until = now + PERMIT_LEASE_MS / 1000
-        (self._lent.add if got or host.running else self._lent.discard)(host)
+        out = max(got, used)
+        (self._lent.add if out else self._lent.discard)(host)
+        if host.running < used and got < used:
+            host.renewed_at = 0.0  # what ended meanwhile is counted still, and others may wait for it
         host.refused = got < wanted or got >= limit
         if wanted <= got < limit:
             host.ask_again = 0.0

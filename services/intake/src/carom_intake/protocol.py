@@ -77,7 +77,8 @@ class BoundedProtocol(HttpToolsProtocol):
             self.cycle.keep_alive = False
 
     def _leave(self) -> None:
-        if self._phase == _BETWEEN and (self.cycle is None or self.cycle.response_complete):
+        # One that was answered before its body was there has had its answer: nobody reads the rest.
+        if self._phase != _HEAD and (self.cycle is None or self.cycle.response_complete):
             self.transport.close()
 
     def _look(self, size: int) -> None:

@@ -120,7 +120,7 @@ class WatchedConnector(aiohttp.TCPConnector):
             proto=protocol_number,
             flags=socket.AI_NUMERICHOST,  # what was checked is what is called: no name is ever looked up here
         )
-        protocol.peer = shown_address(address)
+        protocol.peer = shown_address(transport.get_extra_info("peername") or address)
         return transport, protocol
 
     async def _through(

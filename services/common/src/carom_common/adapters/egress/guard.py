@@ -1,7 +1,9 @@
-"""The address policy at the two places aiohttp offers: after a name is resolved, and before a socket is opened.
+"""The address policy at two places: after a name is resolved, and right before a connection is made.
 
-Only the second sees IP literals, and only it is the guarantee; the first drops refused addresses from a mixed answer
-and keeps a refusal from being lost among the errors of several attempts, which aiohappyeyeballs joins into a text.
+Only the second sees IP literals, and only it is the guarantee. It is `open_socket` where addresses race or TLS is
+spoken, `WatchedConnector._straight` where neither is so, and `Tunnel.open` with an egress proxy. The first drops
+refused addresses from a mixed answer and keeps a refusal from being lost among the errors of several attempts, which
+aiohappyeyeballs joins into a text.
 """
 
 import socket
