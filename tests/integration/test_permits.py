@@ -1,7 +1,7 @@
 """What processes lend each other through the real Redis, whatever they ask in whatever order."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -29,6 +29,17 @@ async def batcher(servers: Servers) -> AsyncIterator[Batcher]:
 
 
 Steps = list[tuple[str, int, int, bool]]
+Stores = Mapping[str, ControlStore]
+
+
+async def _played(servers: Servers, play: Callable[[Stores], Awaitable[None]]) -> None:
+    """With a store of nothing, which each process of NAMES asks."""
+    batcher = Batcher(f"{servers.redis.url}/8")
+    try:
+        await batcher.run("FLUSHDB")
+        await play({name: ControlStore(batcher, name) for name in NAMES})
+    finally:
+        await batcher.close()
 
 
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -39,22 +50,16 @@ Steps = list[tuple[str, int, int, bool]]
     ),
 )
 def test_no_more_permits_are_out_than_there_are(servers: Servers, limit: int, steps: Steps) -> None:
-    async def run() -> None:
-        batcher = Batcher(f"{servers.redis.url}/8")
-        try:
-            await batcher.run("FLUSHDB")
-            stores = {name: ControlStore(batcher, name) for name in NAMES}
-            out = dict.fromkeys(NAMES, 0)
-            for name, used, wanted, waits in steps:
-                in_use = min(used, out[name])
-                got, _ = await stores[name].permits("h", in_use, max(wanted, in_use), limit, waits=waits)
-                assert got >= in_use
-                out[name] = got
-                assert sum(out.values()) <= limit
-        finally:
-            await batcher.close()
+    async def play(stores: Stores) -> None:
+        out = dict.fromkeys(NAMES, 0)
+        for name, used, wanted, waits in steps:
+            in_use = min(used, out[name])
+            got, _ = await stores[name].permits("h", in_use, max(wanted, in_use), limit, waits=waits)
+            assert got >= in_use
+            out[name] = got
+            assert sum(out.values()) <= limit
 
-    asyncio.run(run())
+    asyncio.run(_played(servers, play))
 
 
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -67,23 +72,17 @@ def test_no_more_permits_are_out_than_there_are(servers: Servers, limit: int, st
 def test_a_limit_that_changes_takes_no_call_away_and_lets_none_begin_beyond_it(
     servers: Servers, steps: list[tuple[str, int, int, bool, int]]
 ) -> None:
-    async def run() -> None:
-        batcher = Batcher(f"{servers.redis.url}/8")
-        try:
-            await batcher.run("FLUSHDB")
-            stores = {name: ControlStore(batcher, name) for name in NAMES}
-            out = dict.fromkeys(NAMES, 0)
-            for name, used, wanted, waits, limit in steps:
-                in_use = min(used, out[name])
-                others = sum(out.values()) - out[name]
-                got, _ = await stores[name].permits("h", in_use, max(wanted, in_use), limit, waits=waits)
-                assert got <= max(0, limit - others)
-                out[name] = max(got, in_use)
-                assert (await stores[name].live("h")).permits == sum(out.values())
-        finally:
-            await batcher.close()
+    async def play(stores: Stores) -> None:
+        out = dict.fromkeys(NAMES, 0)
+        for name, used, wanted, waits, limit in steps:
+            in_use = min(used, out[name])
+            others = sum(out.values()) - out[name]
+            got, _ = await stores[name].permits("h", in_use, max(wanted, in_use), limit, waits=waits)
+            assert got <= max(0, limit - others)
+            out[name] = max(got, in_use)
+            assert (await stores[name].live("h")).permits == sum(out.values())
 
-    asyncio.run(run())
+    asyncio.run(_played(servers, play))
 
 
 async def test_who_waits_longer_comes_first(batcher: Batcher) -> None:
