@@ -107,7 +107,8 @@ async def test_the_commands_of_the_page_on_diagnosis_work(api: Api, stack: Stack
         process = await asyncio.create_subprocess_exec(
             *("bash", "-o", "pipefail", "-c", there), env=environment, stdout=asyncio.subprocess.PIPE
         )
-        printed, _ = await asyncio.wait_for(process.communicate(), 30)
+        async with asyncio.timeout(30):
+            printed, _ = await process.communicate()
         assert process.returncode == 0, line
         assert json.loads(printed).get("status") not in (400, 401, 403, 404, 503), line
 

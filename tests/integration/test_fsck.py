@@ -340,8 +340,9 @@ async def test_killed_between_two_repairs_it_does_no_harm(
     await paused()
     process = await fsck.start("--repair", "--grace", "0")
     assert process.stderr is not None
-    while b"fsck_found" not in await asyncio.wait_for(process.stderr.readline(), 60):
-        pass
+    async with asyncio.timeout(60):
+        while b"fsck_found" not in await process.stderr.readline():
+            pass
     process.kill()
     await process.communicate()
     ran = await fsck("--repair", wait=60)

@@ -174,6 +174,18 @@ async def test_what_a_stream_keeps(client: Client, streams: Streams, tenant: str
     await streams.close()
 
 
+async def test_a_read_that_is_cancelled_ends_at_whatever_step(streams: Streams, tenant: str) -> None:
+    """A stream whose client has left would keep its place for an hour (Python 3.11's wait_for: gh-86296)."""
+    for steps in range(40):
+        reading = asyncio.create_task(streams.after(tenant, START))
+        for _ in range(steps):
+            await asyncio.sleep(0)
+        cancelled = reading.cancel()
+        await asyncio.wait((reading,))
+        assert reading.cancelled() == cancelled, f"after {steps} steps"
+    await streams.close()
+
+
 async def test_a_store_that_comes_back_with_less(tmp_path: Path, tenant: str) -> None:
     """Away, the hub takes nobody new; back and empty, it tells what happens then, to old listeners too."""
     with Redis(tmp_path / "redis") as server:

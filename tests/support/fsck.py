@@ -43,7 +43,8 @@ class Fsck:
     async def __call__(self, *arguments: str, grace: float = 0, wait: float = 60, held: float = 60) -> Ran:
         patience = ("--grace", str(grace), "--wait", str(wait), "--held", str(held))
         process = await self.start("--json", *patience, *arguments)
-        out, log = await asyncio.wait_for(process.communicate(), 120)
+        async with asyncio.timeout(120):
+            out, log = await process.communicate()
         assert process.returncode in (0, 1, 2), log.decode()
         assert out.count(b"\n") == 1, (out, log)
         return Ran(process.returncode, json.loads(out), log.decode())

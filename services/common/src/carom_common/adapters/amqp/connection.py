@@ -110,7 +110,8 @@ class Connection(asyncio.Protocol):
         if not self.closed.done():
             self.send(spec.Connection.Close(200, "bye", 0, 0))
             with contextlib.suppress(TimeoutError, BrokerError):
-                await asyncio.wait_for(self._reply(spec.Connection.CloseOk), 2)
+                async with asyncio.timeout(2):
+                    await self._reply(spec.Connection.CloseOk)
         self.abort(BrokerUnavailable("connection closed"))
 
     def abort(self, reason: BrokerError) -> None:

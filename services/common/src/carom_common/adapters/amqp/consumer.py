@@ -120,7 +120,8 @@ class Consumer:
         for channel, consumer_tag, _ in self._consuming:
             if consumer_tag:
                 with contextlib.suppress(BrokerError, TimeoutError):
-                    await asyncio.wait_for(channel.cancel(consumer_tag), 2)
+                    async with asyncio.timeout(2):
+                        await channel.cancel(consumer_tag)
 
     async def close(self) -> None:
         """Send the last acks and close; the broker requeues the rest."""

@@ -72,9 +72,15 @@ class Streams:
         await self._pool.aclose()
 
     async def _ask(self, *command: Any, seconds: float = SOCKET_SECONDS) -> Any:
+        task = asyncio.current_task()
+        assert task is not None
+        cancelled = task.cancelling()
         try:
             async with asyncio.timeout(seconds), self._connection() as connection:
                 await connection.send_command(*command, check_health=False)
+                # redis-py sends within asyncio.wait_for, which before Python 3.12 may lose a cancellation (gh-86296).
+                if task.cancelling() > cancelled:
+                    raise asyncio.CancelledError
                 return await connection.read_response(timeout=seconds)
         except ResponseError as error:
             raise _Refused(str(error)) from error
