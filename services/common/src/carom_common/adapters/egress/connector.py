@@ -68,30 +68,12 @@ class WatchedConnector(aiohttp.TCPConnector):
         self, *_: Any, addr_infos: list[AddrInfoType], req: Any, timeout: Any, **options: Any
     ) -> tuple[Transport, ResponseHandler]:
         watch: Stopwatch | None = req.watch
-
-        def connected() -> WatchedProtocol:
-            # The loop asks for the protocol once it has the connected socket, and before it begins TLS. aiohttp's own
-            # factory makes a plain ResponseHandler.
-            if watch is not None:
-                watch.connects(tls=options.get("ssl") is not None)
-            return WatchedProtocol(self._loop)
-
         if self._tunnel is not None:
-            made = self._through(self._tunnel, addr_infos[0], connected, watch, **options)
+            made = self._through(self._tunnel, addr_infos[0], watch, **options)
         elif len(addr_infos) == 1 and options["ssl"] is None and timeout.sock_connect is None:
             made = self._straight(addr_infos[0], watch)
         else:
-            token = connecting.set(watch)
-            try:
-                transport, protocol = await super()._wrap_create_connection(
-                    connected, addr_infos=addr_infos, req=req, timeout=timeout, **options
-                )
-            finally:
-                connecting.reset(token)
-            # A reset that came at once leaves no peer.
-            assert isinstance(protocol, WatchedProtocol)
-            protocol.peer = shown_address(transport.get_extra_info("peername"))
-            return transport, protocol
+            return await self._raced(watch, addr_infos=addr_infos, req=req, timeout=timeout, **options)
         try:
             return await made
         except ssl.CertificateError as error:
@@ -123,8 +105,20 @@ class WatchedConnector(aiohttp.TCPConnector):
         protocol.peer = shown_address(transport.get_extra_info("peername") or address)
         return transport, protocol
 
+    async def _raced(self, watch: Stopwatch | None, **options: Any) -> tuple[Transport, WatchedProtocol]:
+        """To whichever of the addresses answers first, with TLS where it is wanted (RFC 8305)."""
+        token = connecting.set(watch)
+        try:
+            transport, protocol = await super()._wrap_create_connection(self._maker(watch, options["ssl"]), **options)
+        finally:
+            connecting.reset(token)
+        # A reset that came at once leaves no peer.
+        assert isinstance(protocol, WatchedProtocol)
+        protocol.peer = shown_address(transport.get_extra_info("peername"))
+        return transport, protocol
+
     async def _through(
-        self, tunnel: Tunnel, info: AddrInfoType, connected: Any, watch: Stopwatch | None, **options: Any
+        self, tunnel: Tunnel, info: AddrInfoType, watch: Stopwatch | None, **options: Any
     ) -> tuple[Transport, WatchedProtocol]:
         """To the first of the addresses, by way of the proxy; the caller goes on to the next when it fails."""
         address = info[4]
@@ -135,10 +129,20 @@ class WatchedConnector(aiohttp.TCPConnector):
             watch.address = shown_address(address)
         tls = {"ssl": options["ssl"], "server_hostname": options["server_hostname"]} if options["ssl"] else {}
         try:
-            transport, protocol = await self._loop.create_connection(connected, sock=sock, **tls)
+            made = await self._loop.create_connection(self._maker(watch, options["ssl"]), sock=sock, **tls)
         except BaseException:
             sock.close()
             raise
-        assert isinstance(protocol, WatchedProtocol)
+        transport, protocol = made
         protocol.peer = shown_address(address)
         return transport, protocol
+
+    def _maker(self, watch: Stopwatch | None, tls: ssl.SSLContext | None) -> Callable[[], WatchedProtocol]:
+        """The loop asks for the protocol once it has the connected socket, and before it begins TLS."""
+
+        def connected() -> WatchedProtocol:
+            if watch is not None:
+                watch.connects(tls=tls is not None)
+            return WatchedProtocol(self._loop)
+
+        return connected
