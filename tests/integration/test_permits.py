@@ -134,6 +134,28 @@ async def test_where_a_limit_was_lowered_no_call_begins_until_fewer_run(batcher:
     await lender.close()
 
 
+async def test_calls_that_end_while_the_store_answers_are_told_next(batcher: Batcher) -> None:
+    """Or others wait for a second longer for what a lowered limit has left them."""
+    await batcher.run("FLUSHDB")
+    store = ControlStore(batcher, "a")
+    lender: Lender[None] = Lender(store, lambda host: None)
+    host = Host[None]("h", Limits(concurrency=10))
+    host.running = 10
+    lender.ask(host, "concurrency")
+    await _answered([host])
+    host.limits = Limits(concurrency=3)
+    now = host.renewed_at = asyncio.get_running_loop().time()
+    lender.give_back(host)
+    await asyncio.sleep(0)
+    host.running = 2
+    await _answered([host])
+    assert (await store.live("h")).permits == 10
+    lender.renew(now)
+    await _answered([host])
+    assert (await store.live("h")).permits == 3
+    await lender.close()
+
+
 async def test_the_little_that_a_host_had_is_not_given_back_but_runs_out(batcher: Batcher) -> None:
     await batcher.run("FLUSHDB")
     store = ControlStore(batcher, "a")
