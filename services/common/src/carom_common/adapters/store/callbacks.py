@@ -39,14 +39,14 @@ class Callbacks(Fences):
         self, message: CallbackMessage, lease: Lease, *, ask_only: bool = False, held: bool = False
     ) -> Claim:
         """Claim an attempt to call back for 10 s, or only ask whether its message is still due; `held` is counted."""
-        lease_ms = 0 if ask_only else transitions.LEASE_MS
+        owner = (lease.message_id, lease.owner, transitions.LEASE_MS)
         if message.event == "attempt":
-            fence = (message.callback_attempt, lease.message_id, lease.owner, lease_ms, self._kept.while_open(0))
+            fence = (message.callback_attempt, *owner, self._kept.while_open(0), int(ask_only))
             return claim_of(await self._run_event(self._event_claim, message, *fence))
         fences = (message.generation, message.callback_generation, message.callback_attempt)
-        head = (*fences, lease.message_id, lease.owner, lease_ms, self._kept.while_open(message.eta), birth(message))
+        head = (*fences, *owner, self._kept.while_open(message.eta), birth(message))
         facts = (message.status, message.completed_at, message.error, int(message.dead), message.reason)
-        tail = (len(message.attempts), *facts, int(held))
+        tail = (len(message.attempts), *facts, int(ask_only), int(held))
         reply = await self._run(self._claim, message.job_id, *head, b"", b"[]", *tail)
         if reply[0] == b"unknown":
             job, attempts = self._vault.seal(message.job_id, encode_job(message.job)), history(message, self._vault)

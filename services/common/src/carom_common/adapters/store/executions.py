@@ -50,15 +50,15 @@ class Executions(Fences):
 
     async def claim(self, message: ExecuteMessage, lease: Lease, *, ask_only: bool = False, held: str = "") -> Claim:
         """Claim the attempt for 10 s, or only ask whether its message is still due; `held` notes why it waits."""
-        lease_ms = 0 if ask_only else transitions.LEASE_MS
         fence = (message.generation, message.attempt, lease.message_id, lease.owner)
         now = now_ms()
-        head = (now, *fence, lease_ms, self._kept.while_open(message.eta), message.eta, birth(message))
+        head = (now, *fence, transitions.LEASE_MS, self._kept.while_open(message.eta), message.eta, birth(message))
         job, attempts = self._vault.seal(message.job_id, encode_job(message.job)), history(message, self._vault)
+        tail = (attempts, int(ask_only), held)
         small = len(job) <= SMALL_JOB_BYTES
-        reply = await self._run(self._claim, message.job_id, *head, job if small else b"", attempts, held)
+        reply = await self._run(self._claim, message.job_id, *head, job if small else b"", *tail)
         if reply[0] == b"unknown":
-            reply = await self._run(self._claim, message.job_id, *head, job, attempts, held)
+            reply = await self._run(self._claim, message.job_id, *head, job, *tail)
         if reply[0] == b"settled" and reply[-1]:
             reply[-1] = self._vault.open(message.job_id, reply[-1])
         if reply[0] == b"run":

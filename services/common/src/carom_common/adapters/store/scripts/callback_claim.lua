@@ -1,6 +1,7 @@
 -- Claims an attempt to call back.
--- ARGV: generation, callback_generation, callback_attempt, message_id, owner, lease_ms (0: only ask),
---       keep_until, birth, job, history, attempts, status, completed, error, dead (0 | 1), reason, held (0 | 1)
+-- ARGV: generation, callback_generation, callback_attempt, message_id, owner, lease_ms,
+--       keep_until, birth, job, history, attempts, status, completed, error, dead (0 | 1), reason, only ask (0 | 1),
+--       held (0 | 1)
 -- Held, which lasts at most 400 s, is counted alone: `callback_holds` says that its message goes round still.
 -- Replies {'run', claims so far, rebuilt (0 | 1)} | {'unknown'} | {'leased', ms} | {'drop', why}
 --       | {'settled', callback status, eta, error, dead}
@@ -30,17 +31,17 @@ else
       return {'settled', s[1], s[2] or '0', s[3] or '', s[4] or '0'}
     end
     if r[8] == 'delivered' or r[8] == 'failed' then return {'drop', r[8]} end
-    local lease = tonumber(r[7] or '0')
-    if lease > now and r[6] ~= ARGV[5] then return {'leased', lease - now} end
+    local lease = left('callback_lease', r[7], now, ARGV[6])
+    if lease > 0 and r[6] ~= ARGV[5] then return {'leased', lease} end
   else  -- redriven, and the store lost it
     set('callback', 'pending', 'callback_generation', cgeneration, 'callback_attempt', cattempt - 1, 'callback_lease', '0')
     redis.call('HDEL', state, 'callback_settled_by', 'callback_claims', 'callback_dead')
     r[9] = '0'
   end
 end
-if ARGV[17] == '1' then redis.call('HINCRBY', state, 'callback_holds', 1) end
+if ARGV[18] == '1' then redis.call('HINCRBY', state, 'callback_holds', 1) end
 local claims = 0
-if ARGV[6] ~= '0' then
+if ARGV[17] == '0' then
   claims = tonumber(r[9] or '0') + 1
   set('callback_generation', cgeneration, 'callback_owner', ARGV[5], 'callback_lease', now + ARGV[6],
     'callback_claims', claims)

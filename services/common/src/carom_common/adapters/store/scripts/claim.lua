@@ -1,6 +1,6 @@
 -- Claims an attempt for one delivery.
--- ARGV: now, generation, attempt, message_id, owner, lease_ms (0: only ask), keep_until, eta, birth, job, history,
---       why it is held (empty: it is not; only with lease_ms 0)
+-- ARGV: now, generation, attempt, message_id, owner, lease_ms, keep_until, eta, birth, job, history, only ask (0 | 1),
+--       why it is held (empty: it is not; only where it asks)
 -- Replies {'run', claims so far, rebuilt (0 | 1), was held (0 | 1), times held} | {'unknown'} (call again with the job)
 --       | {'leased', ms} | {'drop', why}
 --       | {'settled', status, eta, completed, error, dead, reason, entry}: this very copy settled, its next step is due
@@ -27,8 +27,8 @@ if known and generation == known then
     if r[4] == ARGV[4] and r[3] ~= 'cancelled' then return as_settled('') end
     return {'drop', r[3]}
   end
-  local lease = tonumber(r[6] or '0')
-  if lease > now and r[5] ~= ARGV[5] then return {'leased', lease - now} end
+  local lease = left('lease', r[6], now, ARGV[6])
+  if lease > 0 and r[5] ~= ARGV[5] then return {'leased', lease} end
 end
 local rebuilt = 0
 if not known or generation > known or attempt > settled + 1 then
@@ -38,15 +38,15 @@ if not known or generation > known or attempt > settled + 1 then
   rebuilt, r[8] = 1, '0'
 end
 local claims = 0
-if ARGV[6] ~= '0' then
+if ARGV[12] == '0' then
   claims = tonumber(r[8] or '0') + 1
   set('status', 'in_progress', 'owner', ARGV[5], 'lease', now + ARGV[6], 'updated', ARGV[1], 'eta', '0', 'claims', claims)
   if r[7] then redis.call('HDEL', state, 'wait_reason', 'holds') end
 end
 local holds = 0
-if ARGV[12] ~= '' then
+if ARGV[13] ~= '' then
   holds = redis.call('HINCRBY', state, 'holds', 1)
-  set('wait_reason', ARGV[12])
+  set('wait_reason', ARGV[13])
   keep_until(ARGV[7])
 end
 return {'run', claims, rebuilt, r[7] and 1 or 0, holds}

@@ -3,7 +3,8 @@
 -- Replies {now, version, pauses or {}, destinations or {}, opened, closed, proven, asked}; the two hashes only when the version
 -- is another, the sorted sets (host, time, ...) from a little before the last look on.
 local OVERLAP_MS, KEPT_MS, CLOSED_KEPT_MS, PROVEN = 2000, 3600000, 60000, 20000
-local now, from = clock(), tonumber(ARGV[2])
+local now = clock()
+local from = math.min(tonumber(ARGV[2]), now)
 local version = redis.call('GET', KEYS[1]) or '0'
 local pauses, rules = {}, {}
 if version ~= ARGV[1] then

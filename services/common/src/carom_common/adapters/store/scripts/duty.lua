@@ -1,7 +1,11 @@
 -- Takes or keeps a background duty for one process, or gives it up (lease_ms 0).
 -- KEYS[1] carom:duty:<name>. ARGV: token of the process, lease_ms. Replies 1 when it is this process's, else 0.
 local holder = redis.call('GET', KEYS[1])
-if holder and holder ~= ARGV[1] then return 0 end
+if holder and holder ~= ARGV[1] then
+  -- The clock went back since: nobody would have the duty of who died with it for as long as that.
+  if redis.call('PTTL', KEYS[1]) > tonumber(ARGV[2]) and ARGV[2] ~= '0' then redis.call('PEXPIRE', KEYS[1], ARGV[2]) end
+  return 0
+end
 if ARGV[2] == '0' then
   if holder then redis.call('DEL', KEYS[1]) end
   return 0

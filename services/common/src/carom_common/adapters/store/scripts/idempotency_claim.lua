@@ -11,7 +11,7 @@ if not r[1] then
 end
 if r[2] ~= ARGV[2] then return {'other'} end
 if r[4] then return {'answered', r[1], r[4]} end
-local left = tonumber(r[6] or '0') - now
-if left > 0 and r[5] ~= ARGV[4] then return {'busy', left} end
+local busy = left('until', r[6], now, ARGV[5])
+if busy > 0 and r[5] ~= ARGV[4] then return {'busy', busy} end
 set('token', ARGV[4], 'until', now + ARGV[5])
 return {'claimed', r[1], r[3]}

@@ -12,6 +12,9 @@ for i = 1, #entries, 2 do
   local kind, who = entries[i]:sub(1, 1), entries[i]:sub(3)
   local number, till = entries[i + 1]:match('^(%d+):(%d+)$')
   number, till = tonumber(number), tonumber(till)
+  if till > now + ARGV[5] then  -- given before the clock went back
+    redis.call('HSET', key, entries[i], string.format('%d:%d', number, now + ARGV[5]))
+  end
   if till <= now then
     redis.call('HDEL', key, entries[i])
   elseif kind == 'h' then

@@ -24,6 +24,17 @@ local function clock()
   return t[1] * 1000 + math.floor(t[2] / 1000)
 end
 
+-- What is left, in ms, of what `field` says to end at `till` and was given for `ms` at most. One that ends later was given
+-- before the clock went back: it is cut, or the job of who died with it would wait for as long as that.
+local function left(field, till, now, ms)
+  local rest = tonumber(till or '0') - now
+  if rest > tonumber(ms) then
+    rest = tonumber(ms)
+    set(field, now + rest)
+  end
+  return rest
+end
+
 local function is_final(status)
   return status == 'completed' or status == 'failed' or status == 'cancelled' or status == 'expired'
 end
