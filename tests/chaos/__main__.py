@@ -30,6 +30,9 @@ def main() -> int:
     verdicts = []
     with Stages(lambda: Path(tempfile.mkdtemp(dir=directory))) as stages:
         for scenario in chosen:
+            if scenario.obstacle:
+                print(f"{scenario.title:<34} left out: {scenario.obstacle}", flush=True)
+                continue
             seconds = options.seconds if options.seconds is not None else _seconds(scenario, options.short)
             start = time.monotonic()
             verdicts.append(run(scenario, stages.take(scenario.stage), options.seed, seconds))

@@ -119,8 +119,9 @@ def _pairs(calls: Iterable[Call]) -> list[tuple[Call, Call]]:
 
 
 def _cause(first: float, again: float, marks: Sequence[Mark]) -> str | None:
-    """What happened between the two."""
-    return next((mark.cause for mark in marks if mark.at <= again and first <= mark.until + REACH), None)
+    """What happened between the two. What an intake meets is no reason: it calls nobody."""
+    between = (mark for mark in marks if mark.at <= again and first <= mark.until + REACH)
+    return next((mark.cause for mark in between if not mark.whom.startswith("intake")), None)
 
 
 def named(jobs: Sequence[Any]) -> str:

@@ -1,38 +1,26 @@
-"""A stage on which every replica has a wall clock of its own, by libfaketime."""
+"""A stage on which every replica, and the store, has a wall clock of its own."""
 
-import os
 from pathlib import Path
 
 from tests.chaos.stage import Stage
+from tests.support.clock import Clock
 
-from devstack.errors import DevstackError
+from devstack.server import Place
+from devstack.servers import Redis
 from devstack.services import Service
 
-LIBRARIES = Path("/usr/lib").glob("*-linux-*/faketime/libfaketimeMT.so.1")
-LIBRARY = next(map(str, LIBRARIES), None)
+HOUR = 3600
 
 
 class ClockStage(Stage):
-    """`set()` moves the wall clock of one replica. Its monotonic clock is the machine's."""
+    """`clocks` by the name of the replica."""
+
+    def __init__(self, directory: Path) -> None:
+        super().__init__(directory)
+        self.clocks: dict[str, Clock] = {}
+        self.store = Clock(directory / "clock-store")
+        self.redis = Redis(directory / "redis", place=Place(within=self.store.within))
 
     def furnish(self, service: Service) -> None:
-        if LIBRARY is None:
-            raise DevstackError("libfaketime is missing: run scripts/install-servers --tests")
-        self.set(service, 0)
-        service.env |= {
-            "LD_PRELOAD": LIBRARY,
-            "FAKETIME_TIMESTAMP_FILE": str(self._file(service)),
-            "FAKETIME_CACHE_DURATION": "1",
-            "FAKETIME_DONT_FAKE_MONOTONIC": "1",
-            "FAKETIME_DONT_RESET": "1",
-        }
-
-    def set(self, service: Service, ahead: int) -> None:
-        """So many seconds ahead of the machine, within a second."""
-        file = self._file(service)
-        new = file.with_suffix(".new")
-        new.write_text(f"{ahead:+d}\n")
-        os.replace(new, file)  # noqa: PTH105 - at once, or somebody reads half of it
-
-    def _file(self, service: Service) -> Path:
-        return self.directory / f"clock-{service.name}"
+        clock = self.clocks[service.name] = Clock(self.directory / f"clock-{service.name}")
+        service.env |= clock.environment

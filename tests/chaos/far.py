@@ -65,8 +65,8 @@ class FarStage(Stage):
             ("target", "executor"): witness,
             ("receiver", "callback"): witness,
         }
-        for number, (pair, server) in enumerate(ends.items()):
-            link = Link(self.thread, server, seed=number, host=NEAR)
+        for pair, server in ends.items():
+            link = Link(self.thread, server, host=NEAR)
             self.links[pair] = self._exits.enter_context(link)
         if obstacle() is None:
             self.name_server = self._exits.enter_context(NameServer(self.thread, self.directory))
@@ -88,9 +88,10 @@ class FarStage(Stage):
     def between(self, *servers: str) -> list[Link]:
         return [link for (server, _), link in self.links.items() if server in servers]
 
-    def begin(self) -> None:
-        super().begin()
-        for link in self.links.values():
+    def begin(self, seed: str = "") -> None:
+        super().begin(seed)
+        for pair, link in self.links.items():
+            link.sow(f"{seed} {pair}")
             link.heal()
 
     def furnish(self, service: Service) -> None:

@@ -29,7 +29,7 @@ LEFT_WITHIN = 30.0
 def run(scenario: Scenario, stage: Stage, seed: int, fault_seconds: float) -> Verdict:
     """All random choices come from the seed and the scenario's title."""
     rng = Random(f"{seed} {scenario.title}")
-    stage.begin()
+    stage.begin(f"{seed} {scenario.title}")
     stage.await_ready()
     load = stage.drive(Random(rng.random()))
     submitting = load.steady(scenario.rate)

@@ -34,6 +34,8 @@ class Scenario(NamedTuple):
     """What may repeat a call; None for whatever was done. Empty: nothing may."""
     check: Callable[[Stage, Audit], None] = nothing_more
     """More that must hold, of the whole; it fails with an AssertionError."""
+    obstacle: str | None = None
+    """Why it cannot be run on this machine."""
 
     @property
     def title(self) -> str:

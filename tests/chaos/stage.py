@@ -141,8 +141,8 @@ class Stage:
         self.loads.append(load)
         return load
 
-    def begin(self) -> None:
-        """Forget the scenario before."""
+    def begin(self, seed: str = "") -> None:
+        """Forget the scenario before; what a stage does by chance comes from the seed."""
         for load in self.loads:
             for job_id in load.accepted:
                 self.witness.calls.pop(job_id, None)
@@ -227,6 +227,10 @@ class Stage:
                 if not service.alive:
                     self._killed.add(service.name)
                 self._held.discard(service.name)
+
+    def logged(self, service: Service, event: str) -> int:
+        """How often one replica has logged this."""
+        return (self.directory / "log" / f"{service.name}.log").read_text(errors="replace").count(f'"{event}"')
 
     def await_ready(self, seconds: float = 60) -> None:
         """Until every replica runs and is ready."""

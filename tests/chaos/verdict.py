@@ -21,10 +21,14 @@ class Verdict(NamedTuple):
     problems: list[str]
 
     @property
+    def lost_nothing(self) -> bool:
+        """Whether every job came to its right end and was called back."""
+        return not (self.audit.lost or self.audit.wrong or self.audit.missing)
+
+    @property
     def kept(self) -> bool:
-        """Whether every job came to its right end, was called back, and was called again for a known cause only."""
-        a = self.audit
-        return not (a.lost or a.wrong or a.missing or a.unexplained)
+        """The same, and what was called again was for a known cause."""
+        return self.lost_nothing and not self.audit.unexplained
 
     @property
     def line(self) -> str:

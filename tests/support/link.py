@@ -56,7 +56,7 @@ class Link:
         thread: LoopThread,
         server: Address | Callable[[], Address | None],
         *,
-        seed: int = 0,
+        seed: int | str = 0,
         host: str = "127.0.0.1",
         only: bytes = b"",
     ) -> None:
@@ -73,14 +73,17 @@ class Link:
         self.find = server if callable(server) else lambda: server
         self.flowing = asyncio.Event()
         self.flowing.set()
-        self._seed = seed
-        self._numbers = itertools.count()
+        self.sow(seed)
         self._connections = Connections(self._serve)
         self._open: set[_Connection] = set()
 
     @property
     def address(self) -> str:
         return f"{self.host}:{self.port}"
+
+    def sow(self, seed: int | str) -> None:
+        """What happens to which piece comes from this from now on."""
+        self._seed, self._numbers = seed, itertools.count()
 
     def hold(self) -> None:
         self._do(self.flowing.clear)

@@ -96,7 +96,7 @@ def restart_nodes(stage: Stage, _rng: Random, seconds: float) -> None:
 
 
 SCENARIOS = [
-    Scenario(GROUP, "leader-killed", kill_leader, 5, 60, ClusterStage, RATE, recovers=45),
-    Scenario(GROUP, "minority-cut-off", cut_off_minority, 15, 60, ClusterStage, RATE, recovers=60),
-    Scenario(GROUP, "rolling-restart", restart_nodes, 0, 60, ClusterStage, RATE, recovers=45),
-] * (obstacle() is None)
+    Scenario(GROUP, "leader-killed", kill_leader, 5, 60, ClusterStage, RATE, recovers=45, obstacle=obstacle()),
+    Scenario(GROUP, "minority-cut-off", cut_off_minority, 15, 60, ClusterStage, RATE, recovers=60, obstacle=obstacle()),
+    Scenario(GROUP, "rolling-restart", restart_nodes, 0, 60, ClusterStage, RATE, recovers=45, obstacle=obstacle()),
+]

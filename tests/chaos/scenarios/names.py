@@ -11,7 +11,7 @@ from tests.chaos.errands import Errand, Errands
 from tests.chaos.far import ELSEWHERE, NEAR, OF_THE_TARGET, FarStage
 from tests.chaos.scenario import Scenario
 from tests.chaos.stage import Stage
-from tests.support.names import Names
+from tests.support.names import Mood, Names
 
 from devstack.namespaces import obstacle
 
@@ -19,6 +19,7 @@ GROUP = "names"
 
 SLOW_NAMES, GOOD_NAMES = 60, 20
 SLOW_DOMAIN = "slow.test"
+ANSWER_SECONDS = 1.0
 
 
 @contextlib.contextmanager
@@ -58,18 +59,38 @@ def _to(url: str, timeout: int, status: str) -> Errand:
 
 def failing(stage: Stage, rng: Random, seconds: float) -> None:
     """Server failures and silence while connections to broker and store break: all are made anew when it answers."""
-    with names_of(stage) as (far, names), far.fault("failing names"):
-        names.mood = rng.choice(["fails", "silent"])
-        links = far.between("broker", "store")
-        assert sum(link.cut() for link in links), "there was no connection that could be cut"
-        time.sleep(seconds)
-    far.await_ready()
+    moods: list[Mood] = ["fails", "silent"]
+    rng.shuffle(moods)
+    for mood in moods:
+        with names_of(stage) as (far, names), far.fault("failing names"):
+            names.mood = mood
+            _cut(far)
+            time.sleep(seconds / len(moods))
+        far.await_ready()
+
+
+def slow(stage: Stage, _rng: Random, seconds: float) -> None:
+    """Every answer takes a second, while connections to broker and store break again and again."""
+    end = time.monotonic() + seconds
+    with names_of(stage) as (far, names), far.fault("slow names"):
+        names.delay = ANSWER_SECONDS
+        while True:
+            _cut(far)
+            time.sleep(3 * ANSWER_SECONDS)
+            far.await_ready()
+            if time.monotonic() > end:
+                break
+
+
+def _cut(far: FarStage) -> None:
+    cut = sum(link.cut() for link in far.between("broker", "store"))
+    assert cut, "there was no connection that could be cut"
 
 
 def moved(stage: Stage, _rng: Random, seconds: float) -> None:
-    """Broker, store and a target are somewhere else from now on; the old address answers nobody."""
+    """Broker, store, targets and receivers are somewhere else from now on; the old address answers nobody."""
     with names_of(stage) as (far, _), far.fault("other addresses"):
-        servers = far.between("broker", "store")
+        servers = list(far.links.values())
         opened = {link: link.opened for link in servers}
         end = time.monotonic() + seconds
         there = ELSEWHERE if servers[0].host == NEAR else NEAR
@@ -86,7 +107,8 @@ def moved(stage: Stage, _rng: Random, seconds: float) -> None:
 
 
 SCENARIOS = [
-    Scenario(GROUP, "unanswered", unanswered, 0, 60, FarStage),
-    Scenario(GROUP, "failing", failing, 4, 60, FarStage, recovers=45),
-    Scenario(GROUP, "changed", moved, 0, 60, FarStage, recovers=45),
-] * (obstacle() is None)
+    Scenario(GROUP, "unanswered", unanswered, 0, 60, FarStage, causes=frozenset(), obstacle=obstacle()),
+    Scenario(GROUP, "slow", slow, 0, 60, FarStage, recovers=45, obstacle=obstacle()),
+    Scenario(GROUP, "failing", failing, 6, 60, FarStage, recovers=45, obstacle=obstacle()),
+    Scenario(GROUP, "changed", moved, 0, 60, FarStage, recovers=45, obstacle=obstacle()),
+]

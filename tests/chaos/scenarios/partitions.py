@@ -1,5 +1,6 @@
 """Walls in the kernel between services and servers: no refusal, no reset, no end. Needs root."""
 
+import itertools
 import time
 from pathlib import Path
 from random import Random
@@ -54,20 +55,24 @@ class ApartStage(Stage):
 
 
 def walls(stage: Stage, rng: Random, seconds: float) -> None:
-    """One kind of service is cut off from RabbitMQ and another one from Redis, at once."""
+    """One kind of service is cut off from RabbitMQ and one from Redis, or both the same, at once; each with each."""
     apart = cast(ApartStage, stage)
     end = time.monotonic() + seconds
-    while True:
-        kinds = rng.sample(KINDS, 2)
+    pairs = list(itertools.product(KINDS, repeat=2))
+    rng.shuffle(pairs)
+    for kinds in itertools.cycle(pairs):
         with apart.fault("partition"):
             for server, kind in zip(("broker", "store"), kinds, strict=True):
                 apart.networks[server].wall_off_own(apart.address(server, kind))
-            time.sleep(min(seconds, WALL_SECONDS + rng.uniform(0, 5)))
+            time.sleep(min(seconds, WALL_SECONDS + rng.uniform(0, 3)))
             for network in apart.networks.values():
                 network.open()
-            apart.await_ready()
+        apart.await_ready()
         if time.monotonic() > end:
             return
 
 
-SCENARIOS = [Scenario(GROUP, "walls", walls, WALL_SECONDS, 120, ApartStage, recovers=60)] * (obstacle() is None)
+SCENARIOS = [
+    # Long enough for each pair.
+    Scenario(GROUP, "walls", walls, WALL_SECONDS, 150, ApartStage, recovers=60, obstacle=obstacle())
+]

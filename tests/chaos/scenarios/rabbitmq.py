@@ -13,6 +13,7 @@ from carom_common.topology import CALLBACK_QUEUE, DELAY, EXCHANGES, EXECUTE_QUEU
 from devstack.process import wait_until
 
 GROUP = "rabbitmq"
+GONE_SECONDS = 2.0
 MAX_ANSWER = CONFIRM_SECONDS + 2
 """Seconds within which intake says 503: those of a confirm that does not come, and a busy machine."""
 
@@ -45,16 +46,17 @@ def disk_alarm(stage: Stage, _rng: Random, seconds: float) -> None:
         stage.rabbitmq.ctl("set_disk_free_limit", "50MB")
 
 
-def delete_queue(stage: Stage, rng: Random, _seconds: float) -> None:
-    """A work queue goes while it is empty, then jobs come: what was in it nobody could bring back."""
+def delete_queue(stage: Stage, _rng: Random, _seconds: float) -> None:
+    """A work queue goes while it is empty, then jobs come: what was in it nobody could bring back. Then the other."""
     [load] = stage.loads
-    load.hold()
-    load.await_callbacks(30)
-    assert wait_until(lambda: not working(depths(stage.rabbitmq)), 30), "the queues do not get empty"
-    queue = rng.choice([EXECUTE_QUEUES["normal"], CALLBACK_QUEUE])
-    with stage.fault("broker", queue):
-        stage.rabbitmq.ctl("delete_queue", queue)
-        load.hold(False)
+    for queue in EXECUTE_QUEUES["normal"], CALLBACK_QUEUE:
+        load.hold()
+        load.await_callbacks(30)
+        assert wait_until(lambda: not working(depths(stage.rabbitmq)), 30), "the queues do not get empty"
+        with stage.fault("broker", queue):
+            stage.rabbitmq.ctl("delete_queue", queue)
+            load.hold(False)
+            time.sleep(GONE_SECONDS)
 
 
 def close_channels(stage: Stage, rng: Random, seconds: float) -> None:

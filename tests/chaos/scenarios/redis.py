@@ -6,12 +6,18 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from random import Random
+from typing import cast
 
 from redis import Redis
+from tests.chaos.clocks import HOUR, ClockStage
 from tests.chaos.scenario import Scenario
 from tests.chaos.stage import Stage
 
+from devstack.process import wait_until
+
 GROUP = "redis"
+FILL = 50_000
+"""Keys of a kilobyte, so that writing them anew takes longer than a kill."""
 DEAD_PORT = "1"
 """Nobody is there to replicate from."""
 
@@ -39,12 +45,21 @@ def restart_empty(stage: Stage, _rng: Random, seconds: float) -> None:
         stage.redis.start()
 
 
-def kill_while_rewriting(stage: Stage, _rng: Random, _seconds: float) -> None:
+def kill_while_rewriting(stage: Stage, rng: Random, seconds: float) -> None:
     """kill -9 of Redis, and of the child that is writing its append-only file anew."""
-    with stage.fault("store"), client(stage) as redis:
-        redis.bgrewriteaof()
-        stage.redis.kill()
-        stage.redis.start()
+    end = time.monotonic() + seconds
+    while True:
+        with stage.fault("store"), client(stage) as redis:
+            redis.mset({f"chaos:fill:{number}": "x" * 1000 for number in range(FILL)})
+            redis.bgrewriteaof()
+            writes = wait_until(lambda: redis.info("persistence")["aof_rewrite_in_progress"] == 1, 5, 0.001)
+            stage.redis.kill()
+            assert writes, "nothing was being written anew"
+            stage.redis.start()
+            redis.delete(*redis.keys("chaos:fill:*"))
+        if time.monotonic() > end:
+            return
+        time.sleep(rng.uniform(1, 5))
 
 
 def power_cut(stage: Stage, _rng: Random, seconds: float) -> None:
@@ -106,14 +121,36 @@ def kill_clients(stage: Stage, rng: Random, seconds: float) -> None:
             time.sleep(rng.uniform(0.1, 1))
 
 
+def clock_jumps(stage: Stage, rng: Random, seconds: float) -> None:
+    """The clock by which leases run is an hour fast, then slow; each time somebody dies whose leases are of before."""
+    clocks = cast(ClockStage, stage)
+    end = time.monotonic() + seconds
+    while True:
+        for jump in (HOUR, 0, -HOUR, 0) if seconds else (HOUR, 0):
+            with stage.fault("clock"):
+                _move(clocks, jump)
+                stage.kill(stage.pick(rng, "executor"), stage.pick(rng, "callback"))
+            stage.await_ready()
+        if time.monotonic() > end:
+            return
+
+
+def _move(stage: ClockStage, ahead: int) -> None:
+    stage.store.set(ahead)
+    with client(stage) as redis:
+        moved = wait_until(lambda: abs(redis.time()[0] - time.time() - ahead) < 2, 10, 0.1)
+    assert moved, "the store has the time of before"
+
+
 SCENARIOS = [
     Scenario(GROUP, "restart", restart, 0, 30),
     Scenario(GROUP, "restart-without-data", restart_empty, 0, 30, records=False),
-    Scenario(GROUP, "kill-while-rewriting", kill_while_rewriting),
+    Scenario(GROUP, "kill-while-rewriting", kill_while_rewriting, 0, 60),
     Scenario(GROUP, "power-cut", power_cut, 0, 30, records=False),
     Scenario(GROUP, "out-of-memory", out_of_memory, 3, 60),
     Scenario(GROUP, "slow", slow, 3, 30),
     Scenario(GROUP, "read-only", read_only, 3, 60),
     Scenario(GROUP, "script-flush", flush_scripts, 3, 60),
     Scenario(GROUP, "client-kill", kill_clients, 3, 60),
+    Scenario(GROUP, "clock-jumps", clock_jumps, 0, 60, stage=ClockStage),
 ]
