@@ -8,6 +8,8 @@ from tests.integration.conftest import Servers
 from tests.support.waiting import eventually
 
 from carom_common.adapters.store.batch import Batcher
+from carom_common.adapters.store.duties import DutyLease
+from carom_intake import duties
 from carom_intake.duties import lead
 
 pytestmark = pytest.mark.stack
@@ -52,6 +54,44 @@ async def test_one_leads_and_another_follows_when_it_ends(servers: Servers) -> N
         await asyncio.gather(*tasks.values(), return_exceptions=True)
         for batcher in batchers.values():
             await batcher.close()
+
+
+@pytest.mark.parametrize("turns", range(6))
+async def test_who_is_told_to_end_while_the_lease_is_lost_ends(
+    servers: Servers, monkeypatch: pytest.MonkeyPatch, turns: int
+) -> None:
+    """So many turns of the loop after: a TaskGroup that fails loses a cancellation before Python 3.13."""
+    name, loop, keep = f"test-{uuid.uuid4().hex[:8]}", asyncio.get_running_loop(), duties._keep
+
+    def end_after(turns: int) -> None:
+        if turns:
+            loop.call_soon(end_after, turns - 1)
+        else:
+            leader.cancel()
+
+    async def keep_until_lost(lease: DutyLease, taken_at: float) -> None:
+        try:
+            await keep(lease, taken_at)
+        finally:
+            end_after(turns)
+
+    monkeypatch.setattr(duties, "RENEW_SECONDS", 0.05)
+    monkeypatch.setattr(duties, "_keep", keep_until_lost)
+    batcher = Batcher(servers.redis.url)
+    leader = asyncio.create_task(lead(batcher, name, "a", lambda: asyncio.sleep(60), 1))
+    try:
+
+        async def led() -> bool:
+            return bool(await batcher.run("SET", f"carom:duty:{name}", "stranger", "XX", "PX", 60_000))
+
+        await eventually(led, "a leader")
+        await asyncio.wait((leader,), timeout=5)
+        assert leader.cancelled()
+    finally:
+        monkeypatch.undo()
+        leader.cancel()
+        await asyncio.wait((leader,))
+        await batcher.close()
 
 
 async def test_a_duty_that_fails_is_tried_again(servers: Servers) -> None:

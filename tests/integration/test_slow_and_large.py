@@ -5,15 +5,21 @@ import contextlib
 import json
 import socket
 import time
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable
 from typing import Any
 
 import pytest
+import uvicorn
+from starlette import types
 from tests.integration.conftest import ENV, Servers
 from tests.support.intakes import Intakes, intakes
+from tests.support.waiting import eventually
 
+from carom_common import runtime
+from carom_common.admin import EmbeddedServer
+from carom_intake import sse
 from carom_intake.domain.keys import Scope, new_key
-from carom_intake.protocol import MAX_HEAD, MAX_HEADERS, MAX_URL
+from carom_intake.protocol import MAX_HEAD, MAX_HEADERS, MAX_URL, bounded
 from devstack.services import Stack
 
 pytestmark = pytest.mark.stack
@@ -212,3 +218,30 @@ async def test_deep_json_is_refused(one: Intakes) -> None:
         headers = {"Content-Type": "application/json"}
         answer = await one.api(ADMIN.token).http.post(path, content=body, headers=headers)
         assert answer.status_code in (400, 413), (path, answer.text)
+
+
+async def test_who_takes_nothing_of_an_answer_is_let_go(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A stream that gave up leaves its connection to the transport, which would wait for ever to send the rest."""
+    monkeypatch.setattr(runtime, "TAKES_NOTHING_MS", 1000)
+    monkeypatch.setattr(sse, "SEND_SECONDS", 0.2)
+
+    async def without_end() -> AsyncGenerator[bytes, None]:
+        while True:
+            yield b"x" * 100_000
+
+    async def app(scope: types.Scope, receive: types.Receive, send: types.Send) -> None:
+        await sse.EventStream(b"head", without_end(), contextlib.AsyncExitStack())(scope, receive, send)
+
+    listener = runtime.listen("127.0.0.1", 0, "the test")
+    server = EmbeddedServer(uvicorn.Config(app, log_config=None, lifespan="off", http=bounded(5, 5), ws="none"))
+    serving = asyncio.create_task(server.serve(sockets=[listener]))
+    try:
+        with socket.socket() as client:
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            client.connect(listener.getsockname())
+            client.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+            await eventually(lambda: server.server_state.connections, "the connection", 5)
+            await eventually(lambda: not server.server_state.connections, "the end of it", 15, 0.1)
+    finally:
+        server.should_exit = True
+        await serving

@@ -20,6 +20,7 @@ RENEW_SECONDS = 1.0
 FEW = 8
 """An eighth of a limit is hardly more than a fair share: who has no more need not ask so often who waits."""
 RENEW_FEW_SECONDS = 3.0
+CLOSE_SECONDS = 2.0
 LITTLE = 32
 """A part of a limit that nobody misses until it runs out: one call to each of very many hosts is told only once."""
 
@@ -89,7 +90,9 @@ class Lender(Generic[W]):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         steps = (self._store.permits(host.name, host.running, 0, 1, waits=False) for host in self._lent)
-        await asyncio.gather(*steps, return_exceptions=True)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(CLOSE_SECONDS):
+                await asyncio.gather(*steps, return_exceptions=True)
 
     async def _asking(self, host: Host[W], step: Coroutine[Any, Any, None]) -> None:
         try:

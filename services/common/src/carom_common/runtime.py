@@ -23,6 +23,8 @@ from carom_common.telemetry import metrics
 from carom_common.telemetry.logging import configure_logging, get_logger
 from carom_common.telemetry.metrics import Service
 
+TAKES_NOTHING_MS = 30_000
+"""How long a peer may take nothing of what is sent to it before its connection is reset (tcp(7))."""
 WATCH_SECONDS = 1.0
 TELL_AGAIN_SECONDS = 30.0
 """How long why the store is away stays told: where a reset overtakes an alert of TLS it is another at each look."""
@@ -120,6 +122,8 @@ def listen(host: str, port: int, what: str) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     sock = socket.socket(family, socket.SOCK_STREAM)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    # Or whoever takes nothing of an answer keeps a connection that was closed, its buffer, and the end of the process.
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, TAKES_NOTHING_MS)
     try:
         sock.bind((host, port))
     except OSError as error:

@@ -133,10 +133,10 @@ class Work(Generic[M]):
     def resume_after_cancel(self) -> bool:
         """Whether a CancelledError is that of `cancel_call`; the task goes on then."""
         cancelled, self._cancelled = self._cancelled, False
-        if cancelled and self.task is not None:
-            self.leased = False
-            self.task.uncancel()
-        return cancelled
+        if not cancelled or self.task is None:
+            return False
+        self.leased = False
+        return self.task.uncancel() == 0  # or the process ends, too
 
     def requeue(self) -> None:
         for copy in (*self._copies, self.delivery):

@@ -11,6 +11,7 @@ from time import perf_counter
 from typing import Generic
 
 from carom_common.adapters.amqp.consumer import Delivery
+from carom_common.adapters.store.batch import StoreUnavailable
 from carom_common.adapters.store.store import Renewal
 from carom_common.contracts.message import Undecodable
 from carom_common.domain.clock import now_ms
@@ -277,7 +278,11 @@ class WorkLoop(Generic[M]):
                 renewal = await self._steps.renew(work)
             work.renewed_at = perf_counter()
             return renewal
-        except Exception:
+        except (StoreUnavailable, TimeoutError):
+            return None
+        except Exception as error:  # the lease runs out, and nobody may end the loop that renews all others
+            _defect.inc()
+            log.exception("lease_not_renewed", job_id=work.message.job_id, reason=type(error).__name__)
             return None
 
     def _give_back(self) -> None:

@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 
 from carom_common.adapters.store.batch import Batcher, StoreUnavailable
 from carom_common.adapters.store.duties import DUTY_LEASE_MS, DutyLease
+from carom_common.cancelling import answer_cancellation
 from carom_common.telemetry import metrics
 from carom_common.telemetry.logging import get_logger
 
@@ -52,6 +53,7 @@ async def lead(batcher: Batcher, name: str, token: str, duty: Callable[[], Await
             except* _LeaseLost:
                 led.set(0)
                 log.warning("duty_lost", duty=name)
+                answer_cancellation(0)  # a TaskGroup that fails loses it before Python 3.13
     finally:
         await _give_up(lease)
 
@@ -103,7 +105,7 @@ async def _keep(lease: DutyLease, taken_at: float) -> None:
         await asyncio.sleep(min(RENEW_SECONDS, max(0.0, left)))
         asked_at = time.monotonic()
         try:
-            async with asyncio.timeout_at(asyncio.get_running_loop().time() + max(0.1, left)):
+            async with asyncio.timeout(max(0.1, taken_at + _SURE_SECONDS - asked_at)):
                 if not await lease.take():
                     raise _LeaseLost
         except (StoreUnavailable, TimeoutError):

@@ -124,12 +124,12 @@ class Channel:
             self._body.append(payload)
         elif kind == wire.HEADER:
             self._missing, self._message_id = wire.parse_header(payload)
-            self._body = []
         else:
             self._on_method(payload)
             return
         if self._missing <= 0:
-            self._on_content(self._body[0] if len(self._body) == 1 else b"".join(self._body))
+            parts, self._body = self._body, []  # not kept until the next one comes: it may be large
+            self._on_content(parts[0] if len(parts) == 1 else b"".join(parts))
 
     def _on_content(self, body: bytes) -> None:
         method = int.from_bytes(self._method[:4], "big")

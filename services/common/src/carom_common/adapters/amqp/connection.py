@@ -133,9 +133,11 @@ class Connection(asyncio.Protocol):
 
     async def _reply(self, expected: type[Any]) -> Any:
         getter = asyncio.ensure_future(self._replies.get())
-        await asyncio.wait((getter, self.closed), return_when=asyncio.FIRST_COMPLETED)
-        if not getter.done():
+        try:
+            await asyncio.wait((getter, self.closed), return_when=asyncio.FIRST_COMPLETED)
+        finally:
             getter.cancel()
+        if not getter.done():
             self.closed.result()
         frame = getter.result()
         if not isinstance(frame, expected):

@@ -154,6 +154,9 @@ class Consumer:
                 tag = ""
             elif not self._paused and not tag and not self._stopping:
                 tag = await channel.consume(queue, prefetch, self._deliver_from(queue, channel, batch))
+                if self._stopping:  # drain() came meanwhile, and found nothing to cancel
+                    await channel.cancel(tag)
+                    tag = ""
             self._consuming[place] = (channel, tag, batch)
 
     async def _until_changed(self) -> None:

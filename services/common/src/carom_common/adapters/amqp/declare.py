@@ -14,6 +14,7 @@ from carom_common.telemetry.logging import get_logger
 from carom_common.tls import NO_FILES, TlsError, TlsFiles, client_context, why
 from carom_common.topology import EXCHANGES, QUEUES
 
+CONNECT_SECONDS = 10.0
 DECLARE_SECONDS = 120.0
 RETRY_SECONDS = 2.0
 
@@ -30,10 +31,10 @@ async def declare_topology(url: str, tls: TlsFiles = NO_FILES) -> None:
         security = BaseSecurity(ssl_context=client_context(tls)) if secure else None
     except TlsError as error:
         raise BrokerError(f"cannot declare the topology at {host}: {error}") from error
-    broker = RabbitBroker(url, logger=None, fail_fast=True, security=security)
+    broker = RabbitBroker(url, logger=None, fail_fast=True, security=security, timeout=CONNECT_SECONDS)
     try:
         async with asyncio.timeout(DECLARE_SECONDS):
-            await broker.connect()
+            await _connect(broker)
             exchanges = {
                 name: await broker.declare_exchange(RabbitExchange(name, type=ExchangeType.TOPIC, durable=True))
                 for name in EXCHANGES
@@ -48,6 +49,16 @@ async def declare_topology(url: str, tls: TlsFiles = NO_FILES) -> None:
         raise BrokerError(f"cannot declare the topology at {host}: {why(error, 'BROKER')}") from error
     finally:
         await broker.stop()
+
+
+async def _connect(broker: RabbitBroker) -> None:
+    """aio-pika answers no cancellation while it connects, and would go on for ever: its own time limit ends it."""
+    connecting = asyncio.create_task(broker.connect())
+    try:
+        await asyncio.shield(connecting)
+    except asyncio.CancelledError:
+        await asyncio.gather(connecting, return_exceptions=True)
+        raise
 
 
 class Topology:

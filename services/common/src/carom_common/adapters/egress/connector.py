@@ -4,6 +4,7 @@ It overrides `connect`, and `_wrap_create_connection`, which aiohttp does not pr
 tests/integration/egress/test_timing.py fail with a version that has changed it.
 """
 
+import asyncio
 import socket
 import ssl
 from asyncio import Transport
@@ -20,6 +21,7 @@ from aiohttp.http_exceptions import HttpProcessingError
 from carom_common.adapters.egress.errors import AddressRefused
 from carom_common.adapters.egress.stopwatch import Stopwatch, connecting, shown_address
 from carom_common.adapters.egress.tunnel import Tunnel
+from carom_common.cancelling import answer_cancellation, cancellations
 
 MAX_UNREAD_RESPONSES = 64
 
@@ -107,11 +109,16 @@ class WatchedConnector(aiohttp.TCPConnector):
 
     async def _raced(self, watch: Stopwatch | None, **options: Any) -> tuple[Transport, WatchedProtocol]:
         """To whichever of the addresses answers first, with TLS where it is wanted (RFC 8305)."""
-        token = connecting.set(watch)
+        token, before = connecting.set(watch), cancellations()
         try:
             transport, protocol = await super()._wrap_create_connection(self._maker(watch, options["ssl"]), **options)
         finally:
             connecting.reset(token)
+        try:
+            answer_cancellation(before)  # aiohappyeyeballs loses one that comes while it ends who lost the race
+        except asyncio.CancelledError:
+            transport.abort()
+            raise
         # A reset that came at once leaves no peer.
         assert isinstance(protocol, WatchedProtocol)
         protocol.peer = shown_address(transport.get_extra_info("peername"))

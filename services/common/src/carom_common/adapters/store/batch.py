@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import hiredis
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import MasterDownError, NoScriptError, ReadOnlyError, RedisError
+from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from carom_common.adapters.store.connection import Connection
 from carom_common.adapters.store.pool import SOCKET_SECONDS, connection_pool
@@ -28,6 +29,8 @@ _batch_commands = metrics.store_batch_commands.labels()
 _ELSEWHERE = (ReadOnlyError, MasterDownError, RedisConnectionError)
 """A failover, or a server that loads or lets nobody in: the name may lead to another one by now."""
 
+_NO_ANSWER = (TimeoutError, RedisTimeoutError)
+
 Command = tuple[Any, ...]
 
 log = get_logger()
@@ -43,6 +46,11 @@ class Entry(NamedTuple):
     commands: tuple[Command, ...]
     future: "asyncio.Future[Any] | None"
     all: bool = False
+
+    @property
+    def wanted(self) -> bool:
+        """Whoever waited for it may have given up."""
+        return self.future is None or not self.future.done()
 
     def resolve(self, replies: list[Any]) -> None:
         """Give who waits their replies; an error among them is theirs too."""
@@ -133,9 +141,11 @@ class Batcher:
             while self._waiting:
                 batch, size = [], 0
                 while self._waiting and size < BATCH_LIMIT:
-                    batch.append(self._waiting.popleft())
-                    size += len(batch[-1].commands)
-                await self._send_batch(batch)
+                    if (entry := self._waiting.popleft()).wanted:
+                        batch.append(entry)
+                        size += len(entry.commands)
+                if batch:
+                    await self._send_batch(batch)
         finally:
             self._sender = None
 
@@ -154,6 +164,10 @@ class Batcher:
             self.healthy = False
             metrics.store_failures.labels("away").inc()
             replies = [StoreUnavailable(str(error) or type(error).__name__)] * len(commands)
+            if isinstance(error, _NO_ANSWER):  # nor would what waits get one, in 5 s for each 64 of them
+                batch += self._waiting
+                replies += replies[:1] * sum(len(entry.commands) for entry in self._waiting)
+                self._waiting.clear()
         except asyncio.CancelledError:
             for entry in batch:
                 if entry.future is not None:
@@ -185,9 +199,11 @@ class Batcher:
 
     async def _exchange(self, data: bytes, count: int) -> list[Any]:
         try:
-            async with asyncio.timeout(SOCKET_SECONDS):
-                if self._connection is None:
+            if self._connection is None:
+                async with asyncio.timeout(SOCKET_SECONDS):
                     self._connection = await Connection.open(self._pool)
+            # Not the same time limit: redis-py may lose the cancellation of the first, and nothing would end this.
+            async with asyncio.timeout(SOCKET_SECONDS):
                 replies = await self._connection.exchange(data, count)
         except BaseException:
             await self._forget_connection()

@@ -12,6 +12,7 @@ from carom_common.adapters.store.batch import StoreUnavailable
 from carom_common.adapters.store.events import stream_key
 from carom_common.adapters.store.pool import SOCKET_SECONDS, connection_pool
 from carom_common.adapters.store.replies import pairs
+from carom_common.cancelling import answer_cancellation, cancellations
 from carom_common.domain.happening import START, Happening, Position, Span
 from carom_common.tls import NO_FILES, TlsFiles
 
@@ -72,15 +73,11 @@ class Streams:
         await self._pool.aclose()
 
     async def _ask(self, *command: Any, seconds: float = SOCKET_SECONDS) -> Any:
-        task = asyncio.current_task()
-        assert task is not None
-        cancelled = task.cancelling()
+        before = cancellations()
         try:
             async with asyncio.timeout(seconds), self._connection() as connection:
                 await connection.send_command(*command, check_health=False)
-                # redis-py sends within asyncio.wait_for, which before Python 3.12 may lose a cancellation (gh-86296).
-                if task.cancelling() > cancelled:
-                    raise asyncio.CancelledError
+                answer_cancellation(before)  # redis-py connects and sends within asyncio.wait_for
                 return await connection.read_response(timeout=seconds)
         except ResponseError as error:
             raise _Refused(str(error)) from error
