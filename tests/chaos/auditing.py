@@ -5,7 +5,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
-from tests.chaos.stage import Mark, Stage
+from tests.chaos.stage import Letters, Mark, Stage
 from tests.support.load import Load
 from tests.support.witness import Call
 
@@ -25,7 +25,7 @@ class Audit(NamedTuple):
     wrong: list[str]
     """Called back, recorded or dead-lettered as something else than what happened."""
     missing: list[str]
-    """Without a callback that its receiver took."""
+    """Without a callback that its receiver took, where it takes any."""
     duplicates: Counter[str]
     unexplained: list[str]
     """Jobs with a call that was made twice though nothing was done to anybody in between."""
@@ -33,7 +33,7 @@ class Audit(NamedTuple):
     """Taken more than once, under the same webhook-id."""
 
 
-def audit(stage: Stage, letters: int, *, records: bool = True) -> Audit:
+def audit(stage: Stage, letters: Letters, *, records: bool = True) -> Audit:
     """Judge all loads of a scenario.
 
     `letters` are the dead letters that have come since it began; `records` is False where records may be lost:
@@ -44,9 +44,10 @@ def audit(stage: Stage, letters: int, *, records: bool = True) -> Audit:
     wrong = {job for load in loads for job in (*load.wrong(), *exceeded(load))}
     since = 0.0 if records else max(mark.until for mark in stage.marks)
     wrong |= {job for load in loads for job in _stale(load, since) if job not in gone}
-    exhausted = sum(is_dead_lettered(kind.name) for load in loads for kind, _ in load.accepted.values())
-    if letters < exhausted - len(gone):
-        wrong.add(f"{exhausted} jobs exhausted, {letters} dead letters")
+    kinds = [kind for load in loads for kind, _ in load.accepted.values()]
+    due = Letters(sum(is_dead_lettered(kind.name) for kind in kinds), sum(not kind.taken for kind in kinds))
+    if letters.jobs < due.jobs - len(gone) or letters.callbacks < due.callbacks - len(gone):
+        wrong.add(f"dead letters: {letters}, due: {due}")
     repeated, unexplained = duplicates(loads, stage.marks)
     return Audit(
         sum(len(load.accepted) for load in loads),
@@ -57,7 +58,7 @@ def audit(stage: Stage, letters: int, *, records: bool = True) -> Audit:
             job
             for load in loads
             for job, (kind, _) in load.accepted.items()
-            if kind.receiver is not None and not load.witness.taken(job)
+            if kind.receiver is not None and kind.taken and not load.witness.taken(job)
         ],
         repeated,
         unexplained,

@@ -22,6 +22,9 @@ MIXTURE: Mapping[Kind, int] = dict(zip(KINDS, (4, 2, 2, 1, 1, 1, 1), strict=True
     SILENT_EXHAUSTED: 1,
 }
 """Weights: mostly successes, some of everything, a quarter without a callback."""
+NEVER_TAKEN = Kind("never taken", "200:20", 3, "completed", 1, "503:20", taken=False)
+WITH_DEAD_CALLBACKS: Mapping[Kind, int] = {**MIXTURE, NEVER_TAKEN: 1}
+"""They take five seconds until they are given up."""
 BRIEF = {kind: weight for kind, weight in MIXTURE.items() if kind.name in ("succeeds", "silent")}
 """Jobs that are over at once."""
 

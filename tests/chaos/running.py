@@ -8,11 +8,11 @@ from random import Random
 from tests.chaos.auditing import audit
 from tests.chaos.recovery import Recovery
 from tests.chaos.scenario import Scenario
-from tests.chaos.stage import Stage
+from tests.chaos.stage import Letters, Stage
 from tests.chaos.verdict import Verdict, problems
 from tests.support.servers import depths, working
 
-from carom_common.topology import DEAD_EXECUTE_QUEUE
+from carom_common.topology import DEAD_CALLBACK_QUEUE, DEAD_EXECUTE_QUEUE
 from devstack.errors import DevstackError
 from devstack.process import wait_until
 
@@ -31,7 +31,7 @@ def run(scenario: Scenario, stage: Stage, seed: int, fault_seconds: float) -> Ve
     rng = Random(f"{seed} {scenario.title}")
     stage.begin(f"{seed} {scenario.title}")
     stage.await_ready()
-    load = stage.drive(Random(rng.random()))
+    load = stage.drive(Random(rng.random()), scenario.kinds)
     submitting = load.steady(scenario.rate)
     found: list[str] = []
     try:
@@ -52,7 +52,7 @@ def run(scenario: Scenario, stage: Stage, seed: int, fault_seconds: float) -> Ve
     for each in stage.loads:
         each.await_callbacks(max(0.0, deadline - time.monotonic()))
     left = what_is_left(stage)
-    letters = left.pop(DEAD_EXECUTE_QUEUE, 0)
+    letters = Letters(*(left.pop(queue, 0) for queue in (DEAD_EXECUTE_QUEUE, DEAD_CALLBACK_QUEUE)))
     seen = audit(stage, letters - stage.letters, records=scenario.records)
     stage.letters = letters
     found += [f"left in queues: {others}"] if (others := working(left)) else []

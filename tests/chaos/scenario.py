@@ -1,12 +1,13 @@
 """A scenario: what is broken, for how long, and what else must hold."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from random import Random
 from typing import NamedTuple
 
 from tests.chaos.auditing import Audit
-from tests.chaos.driving import RATE
+from tests.chaos.driving import MIXTURE, RATE
 from tests.chaos.stage import Stage
+from tests.support.load import Kind
 
 Break = Callable[[Stage, Random, float], None]
 """Breaks things for about so many seconds, and returns when nothing is broken any more. An AssertionError fails it."""
@@ -26,6 +27,7 @@ class Scenario(NamedTuple):
     long: float = 60.0
     stage: type[Stage] = Stage
     rate: float = RATE
+    kinds: Mapping[Kind, int] = MIXTURE
     records: bool = True
     """Whether records survive: False where the store loses what it has."""
     recovers: float = 30.0

@@ -46,6 +46,16 @@ class Death(NamedTuple):
     code: int | None
 
 
+class Letters(NamedTuple):
+    """Dead letters, by what they are of."""
+
+    jobs: int = 0
+    callbacks: int = 0
+
+    def __sub__(self, before: "Letters") -> "Letters":
+        return Letters(self.jobs - before.jobs, self.callbacks - before.callbacks)
+
+
 class Stage:
     """`with Stage(directory) as stage`. A scenario that needs another stack has a subclass of it.
 
@@ -67,7 +77,7 @@ class Stage:
         self.marks: list[Mark] = []
         self.deaths: list[Death] = []
         self.loads: list[Load] = []
-        self.letters = 0
+        self.letters = Letters()
         """Dead letters that were there before the scenario."""
         self._killed: set[str] = set()
         self._held: set[str] = set()

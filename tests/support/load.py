@@ -17,6 +17,8 @@ from devstack.process import wait_until
 CONCURRENT = 32
 AGAIN_SECONDS = 0.1
 RECORDS_SECONDS = 300.0
+CALLBACK_ATTEMPTS = 8
+"""As CAROM_CALLBACK_DELAYS of the tests' stacks has it."""
 
 
 class Kind(NamedTuple):
@@ -32,6 +34,8 @@ class Kind(NamedTuple):
     retry_delay: int = 100
     fill: int = 0
     """Bytes of payload beside the name."""
+    taken: bool = True
+    """Whether the receiver takes the callback in the end; if not, a dead letter is kept of it."""
 
 
 KINDS = (
@@ -46,6 +50,13 @@ KINDS = (
 )
 MIXED = [KINDS[n] for n in (0, 6, 1, 2, 0, 3, 5, 2, 1, 4)]
 """What `Load` submits in turn: mostly successes, some of everything."""
+
+
+def _called_back(kind: Kind) -> str:
+    """The status of its callback in the end."""
+    if kind.receiver is None:
+        return "none"
+    return "delivered" if kind.taken else "failed"
 
 
 class Submission(NamedTuple):
@@ -195,6 +206,8 @@ class Load:
         return [job_id for job_id, (kind, _) in list(self.accepted.items()) if not self._is_finished(job_id, kind)]
 
     def _is_finished(self, job_id: str, kind: Kind) -> bool:
+        if kind.receiver is not None and not kind.taken:
+            return len(self.witness.callbacks.get(job_id, ())) >= CALLBACK_ATTEMPTS
         if kind.receiver is not None:
             return bool(self.witness.taken(job_id))
         return any(call.attempt >= kind.attempts for call in self.witness.called(job_id))
@@ -227,7 +240,7 @@ class Load:
             if (record := records[job_id]) is None
             or record["status"] != kind.status
             or len(record["attemptsLog"]) != kind.attempts
-            or record["callback"]["status"] != ("none" if kind.receiver is None else "delivered")
+            or record["callback"]["status"] != _called_back(kind)
         ]
 
     async def _records(self, jobs: list[str]) -> dict[str, dict[str, Any] | None]:

@@ -1,6 +1,7 @@
 """Targets and receivers that mean ill, are broken, or dead: their jobs end as they should, and others do not notice."""
 
 import asyncio
+import logging
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,8 +15,9 @@ from tests.chaos.recovery import latencies
 from tests.chaos.scenario import Scenario
 from tests.chaos.stage import Stage
 from tests.support.hostile import Hostile, Way
+from tests.support.load import Load
 
-from devstack.process import wait_until
+log = logging.getLogger(__name__)
 
 GROUP = "peers"
 
@@ -28,8 +30,10 @@ ROOM_MB = 80
 DEAD_HOSTS_SHORT, DEAD_HOSTS_LONG = 1000, 10_000
 DEAD_TIMEOUT_MS = 1000
 DEAD_A_SECOND = 400
-HEALTHY_WITHIN = 2.0
-"""Seconds from request to call for 95 of 100 jobs of a healthy host, beside thousands of dead ones on two cores."""
+NORMAL_SECONDS, SETTLED_SECONDS = 4.0, 1.0
+SLOWER, HEALTHY_WITHIN = 2.0, 0.5
+"""For 99 of 100 jobs of a healthy host beside thousands of dead ones: times what they take alone from request to call,
+or so many seconds where that is more: the load, its targets and the dead hosts share two cores with all the rest."""
 
 
 def hostile(stage: Stage, rng: Random, seconds: float) -> None:
@@ -105,7 +109,9 @@ def _memory_mb(pid: int | None, what: str) -> int:
 def dead_hosts(stage: Stage, _rng: Random, seconds: float) -> None:
     """Thousands of hosts that take connections and say nothing, among those that the load is for."""
     count = DEAD_HOSTS_SHORT if seconds < 30 else DEAD_HOSTS_LONG
-    load, began = stage.loads[0], time.monotonic()
+    [load] = stage.loads
+    time.sleep(NORMAL_SECONDS)
+    alone, began = _p99(load, time.monotonic() - NORMAL_SECONDS), time.monotonic()
     with _dead(stage) as port:
         errands = Errands(stage)
         body = {"callbackUrl": None, "timeout": DEAD_TIMEOUT_MS, "maxRetries": 0}
@@ -118,13 +124,17 @@ def dead_hosts(stage: Stage, _rng: Random, seconds: float) -> None:
             time.sleep(max(0.0, start + 1 - time.monotonic()))
         # A quarter of the slots of two executors is what hosts get that fail.
         errands.judge(60 + count * DEAD_TIMEOUT_MS / 1000 / 100)
-    beside = [each for each in load.submissions if began <= each.at < time.monotonic() - HEALTHY_WITHIN]
+    beside = _p99(load, began)
+    log.warning("of healthy hosts 99 of 100 were called within %.3f s, alone within %.3f", beside, alone)
+    assert beside < max(SLOWER * min(alone, HEALTHY_WITHIN), HEALTHY_WITHIN), (
+        f"99 of 100 jobs of healthy hosts were called within {beside:.2f} s, alone within {alone:.2f} s"
+    )
 
-    def p95() -> float:
-        return percentile(latencies(beside, load.witness), 95) or 0.0
 
-    wait_until(lambda: p95() < float("inf"), HEALTHY_WITHIN)
-    assert p95() < HEALTHY_WITHIN, f"95 of 100 jobs of healthy hosts were called within {p95():.1f} s"
+def _p99(load: Load, since: float) -> float:
+    """Of what was submitted since then, and had time to be called."""
+    until = time.monotonic() - SETTLED_SECONDS
+    return percentile(latencies([s for s in load.submissions if since <= s.at < until], load.witness), 99) or 0.0
 
 
 def _dead_url(number: int, port: int) -> str:
@@ -149,6 +159,6 @@ def _dead(stage: Stage) -> Iterator[int]:
 
 
 SCENARIOS = [
-    Scenario(GROUP, "hostile", hostile, 0, 120, rate=30),
-    Scenario(GROUP, "dead-hosts", dead_hosts, 0, 60, rate=30),
+    Scenario(GROUP, "hostile", hostile, 0, 120, rate=30, causes=frozenset()),
+    Scenario(GROUP, "dead-hosts", dead_hosts, 0, 60, rate=30, causes=frozenset()),
 ]

@@ -101,4 +101,4 @@ def _complaints(letters: list[Letter], way: Way, body: bytes, reason: str) -> li
     return wrong
 
 
-SCENARIOS = [Scenario(GROUP, "unreadable", unreadable, 0, 60)]
+SCENARIOS = [Scenario(GROUP, "unreadable", unreadable, 0, 60, causes=frozenset())]

@@ -4,6 +4,7 @@ import time
 from random import Random
 
 from tests.chaos.auditing import Audit
+from tests.chaos.driving import WITH_DEAD_CALLBACKS
 from tests.chaos.scenario import Scenario
 from tests.chaos.stage import Stage
 from tests.support.servers import depths, working
@@ -91,7 +92,7 @@ def shed_in_time(stage: Stage, audit: Audit) -> None:
 
 SCENARIOS = [
     Scenario(GROUP, "restart", restart, 0, 30),
-    Scenario(GROUP, "kill", kill, 0, 30),
+    Scenario(GROUP, "kill", kill, 0, 30, kinds=WITH_DEAD_CALLBACKS),
     Scenario(GROUP, "memory-alarm", memory_alarm, 3, 60, check=shed_in_time),
     Scenario(GROUP, "disk-alarm", disk_alarm, 3, 60, check=shed_in_time),
     Scenario(GROUP, "queue-deleted", delete_queue),

@@ -10,6 +10,7 @@ from typing import cast
 
 from redis import Redis
 from tests.chaos.clocks import HOUR, ClockStage
+from tests.chaos.driving import WITH_DEAD_CALLBACKS
 from tests.chaos.scenario import Scenario
 from tests.chaos.stage import Stage
 
@@ -143,7 +144,7 @@ def _move(stage: ClockStage, ahead: int) -> None:
 
 
 SCENARIOS = [
-    Scenario(GROUP, "restart", restart, 0, 30),
+    Scenario(GROUP, "restart", restart, 0, 30, kinds=WITH_DEAD_CALLBACKS),
     Scenario(GROUP, "restart-without-data", restart_empty, 0, 30, records=False),
     Scenario(GROUP, "kill-while-rewriting", kill_while_rewriting, 0, 60),
     Scenario(GROUP, "power-cut", power_cut, 0, 30, records=False),

@@ -10,6 +10,7 @@ from typing import cast
 import psutil
 from tests.chaos.auditing import Audit
 from tests.chaos.clocks import HOUR, ClockStage
+from tests.chaos.driving import WITH_DEAD_CALLBACKS
 from tests.chaos.scenario import Scenario
 from tests.chaos.stage import Stage
 from tests.support.load import Kind
@@ -148,7 +149,7 @@ def never_refused(_stage: Stage, audit: Audit) -> None:
 
 
 SCENARIOS = [
-    Scenario(GROUP, "kill-at-random", kill_at_random, 4, 300),
+    Scenario(GROUP, "kill-at-random", kill_at_random, 4, 300, kinds=WITH_DEAD_CALLBACKS),
     Scenario(GROUP, "kill-all-at-once", kill_all, 0, 120),
     Scenario(GROUP, "zombies", zombies, 0, 120, recovers=45),
     # What is large and was never finished is done first, two seconds each.
