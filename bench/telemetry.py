@@ -1,6 +1,6 @@
 """What seeing costs: CPU a job with metrics and traces on beside none.
 
-`none` counts nothing (bench/uncounted) and makes no spans; events are logged in all ways alike.
+`none` counts nothing (bench/uncounted) and makes no spans; no events are logged in any of them (bench/ours.json).
 """
 
 import contextlib

@@ -88,9 +88,9 @@ def _cut(far: FarStage) -> None:
 
 
 def moved(stage: Stage, _rng: Random, seconds: float) -> None:
-    """Broker, store, targets and receivers are somewhere else from now on; the old address answers nobody."""
+    """Broker and store are somewhere else from now on; the old address answers nobody."""
     with names_of(stage) as (far, _), far.fault("other addresses"):
-        servers = list(far.links.values())
+        servers = far.between("broker", "store")
         opened = {link: link.opened for link in servers}
         end = time.monotonic() + seconds
         there = ELSEWHERE if servers[0].host == NEAR else NEAR
