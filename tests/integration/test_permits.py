@@ -115,14 +115,7 @@ async def test_permits_of_many_hosts_are_not_renewed_all_at_once(batcher: Batche
 
 
 async def test_where_a_limit_was_lowered_no_call_begins_until_fewer_run(batcher: Batcher) -> None:
-    await batcher.run("FLUSHDB")
-    store = ControlStore(batcher, "a")
-    lender: Lender[None] = Lender(store, lambda host: None)
-    host = Host[None]("h", Limits(concurrency=10))
-    host.running = 10
-    lender.ask(host, "concurrency")
-    await _answered([host])
-    host.limits = Limits(concurrency=3)
+    store, lender, host = await _lowered(batcher)
     now = asyncio.get_running_loop().time()
     lender.renew(now + RENEW_SECONDS)
     await _answered([host])
@@ -136,14 +129,7 @@ async def test_where_a_limit_was_lowered_no_call_begins_until_fewer_run(batcher:
 
 async def test_calls_that_end_while_the_store_answers_are_told_next(batcher: Batcher) -> None:
     """Or others wait for a second longer for what a lowered limit has left them."""
-    await batcher.run("FLUSHDB")
-    store = ControlStore(batcher, "a")
-    lender: Lender[None] = Lender(store, lambda host: None)
-    host = Host[None]("h", Limits(concurrency=10))
-    host.running = 10
-    lender.ask(host, "concurrency")
-    await _answered([host])
-    host.limits = Limits(concurrency=3)
+    store, lender, host = await _lowered(batcher)
     now = host.renewed_at = asyncio.get_running_loop().time()
     lender.give_back(host)
     await asyncio.sleep(0)
@@ -174,6 +160,19 @@ async def test_the_little_that_a_host_had_is_not_given_back_but_runs_out(batcher
     lender.renew(now + PERMIT_LEASE_MS / 1000 - RENEW_SECONDS)
     assert (little.asking, little.granted, little.idle) == (False, 0, True)
     await lender.close()
+
+
+async def _lowered(batcher: Batcher) -> tuple[ControlStore, Lender[None], Host[None]]:
+    """A host of which ten calls run, and that may now have three."""
+    await batcher.run("FLUSHDB")
+    store = ControlStore(batcher, "a")
+    lender: Lender[None] = Lender(store, lambda host: None)
+    host = Host[None]("h", Limits(concurrency=10))
+    host.running = 10
+    lender.ask(host, "concurrency")
+    await _answered([host])
+    host.limits = Limits(concurrency=3)
+    return store, lender, host
 
 
 async def _answered(hosts: list[Host[None]]) -> None:
