@@ -22,7 +22,7 @@ def test_a_second_run_decides_unless_something_is_final(tmp_path: Path, said: st
     runner.parent.mkdir(parents=True)
     runner.write_text(FAILS_ONCE.format(said=said))
     runner.chmod(0o755)
-    lanes = [ROOT / "scripts/lanes", "first: tests/a.py"]
+    lanes = [str(ROOT / "scripts/lanes"), "first: tests/a.py"]
     ended = subprocess.run(lanes, cwd=tmp_path, capture_output=True, text=True, timeout=30)
     assert ended.returncode == code, ended.stdout
     assert "FAILED tests/a.py::test_a" in ended.stdout.rpartition("== failed at least once:")[2]
