@@ -36,14 +36,15 @@ async def test_a_consumer_that_comes_to_be_while_it_drains_takes_nothing(
 
     await declare.declare_topology(servers.rabbitmq.url)
     consumer = Consumer(servers.rabbitmq.url, "draining", {PARKED_QUEUE: 1}, taken.append, nothing)
-    running = asyncio.create_task(consumer.run())
     broker = await Broker.connect(servers.rabbitmq.url, ())
+    queue = await broker.channel.get_queue(PARKED_QUEUE)
+    await queue.purge()
+    running = asyncio.create_task(consumer.run())
     try:
         async with asyncio.timeout(20):
             await begins.wait()
             await consumer.drain()
             goes_on.set()
-            queue = await broker.channel.get_queue(PARKED_QUEUE)
 
             async def without_consumers() -> bool:
                 found = await broker.channel.declare_queue(PARKED_QUEUE, passive=True)

@@ -1,7 +1,8 @@
 """The store's clock, by which leases run, goes back an hour: nothing waits an hour for who died before."""
 
+import asyncio
 import time
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -68,25 +69,41 @@ def takes(store: Store, who: str) -> Mapping[str, Take]:
     }  # fmt: skip
 
 
-async def test_what_a_process_had_is_free_again_in_its_time(server: Redis, clock: Clock) -> None:
+@pytest.fixture
+async def store(server: Redis) -> AsyncIterator[Store]:
     store = Store(server.url, HOUR * 24, HOUR * 24)
+    yield store
+    await store.close()
 
-    async def moved(ahead: int) -> None:
-        clock.set(ahead)
 
-        async def told() -> bool:
-            seconds, _ = await store.batcher.run("TIME")
-            return abs(int(seconds) - time.time() - ahead) < 2
+async def move(store: Store, clock: Clock, ahead: int) -> None:
+    clock.set(ahead)
 
-        await eventually(told, "the clock is another", 10, 0.1)
+    async def told() -> bool:
+        seconds, _ = await store.batcher.run("TIME")
+        return abs(int(seconds) - time.time() - ahead) < 2
 
-    try:
-        await moved(HOUR)
-        dead, alive = takes(store, "dead"), takes(store, "alive")
-        assert {what for what, take in dead.items() if await take()} == dead.keys()
-        await moved(0)
-        assert {what for what, take in alive.items() if await take()} == set()
-        await moved(max(LEASE_MS, PROBE_LEASE_MS) // 1000 + 5)
-        assert {what for what, take in alive.items() if await take()} == alive.keys()
-    finally:
-        await store.close()
+    await eventually(told, "the clock is another", 10, 0.1)
+
+
+async def test_what_a_process_had_is_free_again_in_its_time(store: Store, clock: Clock) -> None:
+    await move(store, clock, HOUR)
+    dead, alive = takes(store, "dead"), takes(store, "alive")
+    assert {what for what, take in dead.items() if await take()} == dead.keys()
+    await move(store, clock, 0)
+    assert {what for what, take in alive.items() if await take()} == set()
+    await move(store, clock, max(LEASE_MS, PROBE_LEASE_MS) // 1000 + 5)
+    assert {what for what, take in alive.items() if await take()} == alive.keys()
+
+
+async def test_a_circuit_that_opened_before_is_not_told_as_opened_now_each_time(store: Store, clock: Clock) -> None:
+    """Or it would stay open for an hour: nobody probes what has just been opened."""
+    await move(store, clock, HOUR)
+    control = ControlStore(store.batcher, "a")
+    await control.open("h")
+    await move(store, clock, 0)
+    first = await control.look("", 0)
+    await asyncio.sleep(1)
+    [(host, opened_at)] = (again := await control.look(first.version, first.now)).opened
+    assert (host, again.now - opened_at >= 1000) == ("h", True)
+    assert await control.probe("h", 0)

@@ -61,7 +61,7 @@ def walls(stage: Stage, rng: Random, seconds: float) -> None:
     pairs = list(itertools.product(KINDS, repeat=2))
     rng.shuffle(pairs)
     for kinds in itertools.cycle(pairs):
-        with apart.fault("partition"):
+        with apart.fault("partition", "intake" if set(kinds) == {"intake"} else ""):
             for server, kind in zip(("broker", "store"), kinds, strict=True):
                 apart.networks[server].wall_off_own(apart.address(server, kind))
             time.sleep(min(seconds, WALL_SECONDS + rng.uniform(0, 3)))

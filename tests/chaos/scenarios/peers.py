@@ -31,9 +31,10 @@ DEAD_HOSTS_SHORT, DEAD_HOSTS_LONG = 1000, 10_000
 DEAD_TIMEOUT_MS = 1000
 DEAD_A_SECOND = 400
 NORMAL_SECONDS, SETTLED_SECONDS = 4.0, 1.0
-SLOWER, HEALTHY_WITHIN = 2.0, 0.5
+SLOWER, HEALTHY_WITHIN, HEALTHY_WITHIN_SHORT = 2.0, 0.5, 1.0
 """For 99 of 100 jobs of a healthy host beside thousands of dead ones: times what they take alone from request to call,
-or so many seconds where that is more: the load, its targets and the dead hosts share two cores with all the rest."""
+or so many seconds where that is more: the load, its targets and the dead hosts share two cores with all the rest, and
+in the short version with another lane of tests."""
 
 
 def hostile(stage: Stage, rng: Random, seconds: float) -> None:
@@ -126,7 +127,8 @@ def dead_hosts(stage: Stage, _rng: Random, seconds: float) -> None:
         errands.judge(60 + count * DEAD_TIMEOUT_MS / 1000 / 100)
     beside = _p99(load, began)
     log.warning("of healthy hosts 99 of 100 were called within %.3f s, alone within %.3f", beside, alone)
-    assert beside < max(SLOWER * min(alone, HEALTHY_WITHIN), HEALTHY_WITHIN), (
+    within = HEALTHY_WITHIN if count == DEAD_HOSTS_LONG else HEALTHY_WITHIN_SHORT
+    assert beside < max(SLOWER * min(alone, within), within), (
         f"99 of 100 jobs of healthy hosts were called within {beside:.2f} s, alone within {alone:.2f} s"
     )
 

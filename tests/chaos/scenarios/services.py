@@ -126,8 +126,10 @@ def clock_jumps(stage: Stage, rng: Random, seconds: float) -> None:
     clocks = cast(ClockStage, stage)
     jumps = [(kind, jump) for kind in KINDS for jump in (HOUR, -HOUR)]
     rng.shuffle(jumps)
+    last = ""
     for kind, jump in itertools.cycle(jumps):
-        victim = stage.pick(rng, kind)
+        victim = rng.choice([each for each in stage.stack.of(kind) if each.name != last])
+        last = victim.name
         with stage.fault("clock", victim.name):
             _jump(clocks, victim, jump)
             time.sleep(min(seconds, rng.uniform(0, LEASE)))

@@ -23,7 +23,7 @@ from carom_common.telemetry import metrics
 from carom_common.telemetry.logging import configure_logging, get_logger
 from carom_common.telemetry.metrics import Service
 
-TAKES_NOTHING_MS = 30_000
+TAKES_NOTHING_MS = 120_000
 """How long a peer may take nothing of what is sent to it before its connection is reset (tcp(7))."""
 WATCH_SECONDS = 1.0
 TELL_AGAIN_SECONDS = 30.0

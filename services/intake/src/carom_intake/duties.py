@@ -53,7 +53,7 @@ async def lead(batcher: Batcher, name: str, token: str, duty: Callable[[], Await
             except* _LeaseLost:
                 led.set(0)
                 log.warning("duty_lost", duty=name)
-                answer_cancellation(0)  # a TaskGroup that fails loses it before Python 3.13
+            answer_cancellation(0)  # a TaskGroup that fails loses it before Python 3.13
     finally:
         await _give_up(lease)
 

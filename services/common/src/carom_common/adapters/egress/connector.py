@@ -112,6 +112,9 @@ class WatchedConnector(aiohttp.TCPConnector):
         token, before = connecting.set(watch), cancellations()
         try:
             transport, protocol = await super()._wrap_create_connection(self._maker(watch, options["ssl"]), **options)
+        except Exception:
+            answer_cancellation(before)
+            raise
         finally:
             connecting.reset(token)
         try:

@@ -47,11 +47,6 @@ class Entry(NamedTuple):
     future: "asyncio.Future[Any] | None"
     all: bool = False
 
-    @property
-    def wanted(self) -> bool:
-        """Whoever waited for it may have given up."""
-        return self.future is None or not self.future.done()
-
     def resolve(self, replies: list[Any]) -> None:
         """Give who waits their replies; an error among them is theirs too."""
         if self.future is None or self.future.done():
@@ -141,11 +136,9 @@ class Batcher:
             while self._waiting:
                 batch, size = [], 0
                 while self._waiting and size < BATCH_LIMIT:
-                    if (entry := self._waiting.popleft()).wanted:
-                        batch.append(entry)
-                        size += len(entry.commands)
-                if batch:
-                    await self._send_batch(batch)
+                    batch.append(self._waiting.popleft())
+                    size += len(batch[-1].commands)
+                await self._send_batch(batch)
         finally:
             self._sender = None
 
@@ -164,10 +157,11 @@ class Batcher:
             self.healthy = False
             metrics.store_failures.labels("away").inc()
             replies = [StoreUnavailable(str(error) or type(error).__name__)] * len(commands)
-            if isinstance(error, _NO_ANSWER):  # nor would what waits get one, in 5 s for each 64 of them
-                batch += self._waiting
-                replies += replies[:1] * sum(len(entry.commands) for entry in self._waiting)
-                self._waiting.clear()
+            if isinstance(error, _NO_ANSWER):  # nor would who waits get one, in 5 s for each 64 of them
+                waiting = [entry for entry in self._waiting if entry.future is not None]
+                self._waiting = deque(entry for entry in self._waiting if entry.future is None)
+                batch += waiting
+                replies += replies[:1] * sum(len(entry.commands) for entry in waiting)
         except asyncio.CancelledError:
             for entry in batch:
                 if entry.future is not None:

@@ -5,7 +5,6 @@
 local what, host, now = ARGV[1], ARGV[2], clock()
 if what == 'probe' then
   local opened = redis.call('ZSCORE', KEYS[1], host)
-  if opened and tonumber(opened) > now then redis.call('ZADD', KEYS[1], now, host) end  -- the clock went back
   if opened and now < tonumber(opened) + tonumber(ARGV[5]) then return 0 end
   local held = redis.call('SET', KEYS[3], ARGV[3], 'NX', 'PX', ARGV[4])
   if held then return 1 end

@@ -17,6 +17,12 @@ end
 redis.call('ZREMRANGEBYSCORE', KEYS[4], '-inf', now - KEPT_MS)
 redis.call('ZREMRANGEBYSCORE', KEYS[5], '-inf', now - CLOSED_KEPT_MS)
 redis.call('ZREMRANGEBYSCORE', KEYS[6], '-inf', now - KEPT_MS)
+-- What happened before the clock went back would be told as new each time.
+for i = 4, 6 do
+  for _, host in ipairs(redis.call('ZRANGEBYSCORE', KEYS[i], '(' .. now, '+inf')) do
+    redis.call('ZADD', KEYS[i], now, host)
+  end
+end
 local function since(key)
   return redis.call('ZRANGEBYSCORE', key, math.max(0, from - OVERLAP_MS), '+inf', 'WITHSCORES', 'LIMIT', 0, PROVEN)
 end

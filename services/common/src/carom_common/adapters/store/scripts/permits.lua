@@ -20,7 +20,7 @@ for i = 1, #entries, 2 do
   elseif kind == 'h' then
     if who == process then mine = number else lent = lent + number end
   elseif who == process then
-    since = number
+    since = math.min(number, now)
   else
     waiting[#waiting + 1] = number
   end
