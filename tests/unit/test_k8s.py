@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import yaml
-from tests.support import chart, rights
+from tests.support import acl, chart, rights
 
 from carom_common.settings import Settings
 from carom_common.topology import (
@@ -180,3 +180,34 @@ def test_each_user_of_the_chart_has_a_user_of_the_broker() -> None:
     assert {f"carom-{user}" for user in users} == set(rights.rights())
     assert {user["existingSecret"] for user in users.values()} == {f"carom-broker-{user}" for user in users}
     assert set(users) == set(chart.values()["broker"]["users"])
+
+
+# Each service calls some of the scripts; none may call what its user may not, which no test need come by.
+SCRIPTS_OF = {
+    "carom-executor": ("claim", "settle", "lease", "permits", "tokens", "circuit", "control"),
+    "carom-callback": ("callback_claim", "callback_settle", "event_claim", "event_settle", "lease", "control"),
+    "carom-intake": (
+        "queued",
+        "act",
+        "paid",
+        "revive",
+        "idempotency_claim",
+        "idempotency_end",
+        "duty",
+        "rate",
+        "control",
+    ),
+}
+
+
+@pytest.mark.parametrize("user", SCRIPTS_OF)
+def test_a_user_of_the_store_may_call_what_its_scripts_call(user: str) -> None:
+    line = next(line for line in acl.FILE.read_text().splitlines() if line.startswith(f"user {user} "))
+    allowed = set(re.findall(r"\+([a-z]+)", line))
+    folder = ROOT / "services/common/src/carom_common/adapters/store/scripts"
+    called = {
+        command.lower()
+        for name in ("record", *SCRIPTS_OF[user])
+        for command in re.findall(r"redis\.call\('([A-Z]+)'", (folder / f"{name}.lua").read_text())
+    }
+    assert called - allowed == set()

@@ -8,7 +8,7 @@ if what == 'probe' then
   if opened and now < tonumber(opened) + tonumber(ARGV[5]) then return 0 end
   local held = redis.call('SET', KEYS[3], ARGV[3], 'NX', 'PX', ARGV[4])
   if held then return 1 end
-  if redis.call('PTTL', KEYS[3]) > tonumber(ARGV[4]) then redis.call('PEXPIRE', KEYS[3], ARGV[4]) end
+  redis.call('PEXPIRE', KEYS[3], ARGV[4], 'LT')  -- the clock may have gone back since
   return redis.call('GET', KEYS[3]) == ARGV[3] and 1 or 0
 end
 if redis.call('GET', KEYS[3]) == ARGV[3] or what == 'close' then redis.call('DEL', KEYS[3]) end

@@ -3,7 +3,7 @@
 local holder = redis.call('GET', KEYS[1])
 if holder and holder ~= ARGV[1] then
   -- The clock went back since: nobody would have the duty of who died with it for as long as that.
-  if redis.call('PTTL', KEYS[1]) > tonumber(ARGV[2]) and ARGV[2] ~= '0' then redis.call('PEXPIRE', KEYS[1], ARGV[2]) end
+  if ARGV[2] ~= '0' then redis.call('PEXPIRE', KEYS[1], ARGV[2], 'LT') end
   return 0
 end
 if ARGV[2] == '0' then
