@@ -4,6 +4,7 @@ import asyncio
 import socket
 from typing import Any
 
+import aio_pika
 import pytest
 from tests.integration.conftest import Servers
 from tests.support.broker import Broker
@@ -12,7 +13,6 @@ from tests.support.waiting import eventually
 from carom_common.adapters.amqp import declare
 from carom_common.adapters.amqp.channel import Channel
 from carom_common.adapters.amqp.consumer import Consumer, Delivery
-from carom_common.topology import DEAD, PARKED_QUEUE, parked_key
 
 pytestmark = pytest.mark.stack
 
@@ -34,11 +34,9 @@ async def test_a_consumer_that_comes_to_be_while_it_drains_takes_nothing(
 
     async def nothing() -> None: ...
 
-    await declare.declare_topology(servers.rabbitmq.url)
-    consumer = Consumer(servers.rabbitmq.url, "draining", {PARKED_QUEUE: 1}, taken.append, nothing)
     broker = await Broker.connect(servers.rabbitmq.url, ())
-    queue = await broker.channel.get_queue(PARKED_QUEUE)
-    await queue.purge()
+    queue = await broker.channel.declare_queue("draining")
+    consumer = Consumer(servers.rabbitmq.url, "draining", {queue.name: 1}, taken.append, nothing)
     running = asyncio.create_task(consumer.run())
     try:
         async with asyncio.timeout(20):
@@ -47,11 +45,11 @@ async def test_a_consumer_that_comes_to_be_while_it_drains_takes_nothing(
             goes_on.set()
 
             async def without_consumers() -> bool:
-                found = await broker.channel.declare_queue(PARKED_QUEUE, passive=True)
+                found = await broker.channel.declare_queue(queue.name, passive=True)
                 return not found.declaration_result.consumer_count
 
             await eventually(without_consumers, "nobody consumes", 10, 0.1)
-            await broker.publish(parked_key("execute"), b"stays", exchange=DEAD)
+            await broker.channel.default_exchange.publish(aio_pika.Message(b"stays"), queue.name)
             message = await eventually(lambda: queue.get(fail=False), "the message")
             await message.ack()
             assert taken == []
@@ -59,6 +57,7 @@ async def test_a_consumer_that_comes_to_be_while_it_drains_takes_nothing(
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)
         await consumer.close()
+        await queue.delete(if_empty=False)
         await broker.close()
 
 
