@@ -117,11 +117,9 @@ class WatchedConnector(aiohttp.TCPConnector):
             raise
         finally:
             connecting.reset(token)
-        try:
-            answer_cancellation(before)  # aiohappyeyeballs loses one that comes while it ends who lost the race
-        except asyncio.CancelledError:
+        if cancellations() > before:  # aiohappyeyeballs loses one that comes while it ends who lost the race
             transport.abort()
-            raise
+            raise asyncio.CancelledError
         # A reset that came at once leaves no peer.
         assert isinstance(protocol, WatchedProtocol)
         protocol.peer = shown_address(transport.get_extra_info("peername"))
